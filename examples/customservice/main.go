@@ -1,0 +1,4 @@
+// Command customservice shows the library at work.
+package main
+
+func main() {}

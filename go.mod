@@ -1,0 +1,13 @@
+module github.com/expensevault/sharedlibrary
+
+go 1.26.0
+
+require (
+	github.com/google/uuid v1.6.0
+	github.com/segmentio/kafka-go v0.4.51
+)
+
+require (
+	github.com/klauspost/compress v1.15.9 // indirect
+	github.com/pierrec/lz4/v4 v4.1.15 // indirect
+)

@@ -1,0 +1,2 @@
+// Package messaging publishes and handles integration events over Kafka.
+package messaging

@@ -1,0 +1,2 @@
+// Package embedded runs Kafka in this process, on a real port, for tests and demos.
+package embedded

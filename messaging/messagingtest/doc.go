@@ -1,0 +1,2 @@
+// Package messagingtest helps to test code that publishes or handles events.
+package messagingtest
