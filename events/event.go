@@ -1,7 +1,6 @@
 package events
 
 import (
-	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -10,57 +9,46 @@ import (
 // IntegrationEvent is a fact that one service publishes for others to act on.
 // Embed [Base] in a struct and write Topic and PartitionKey on its pointer.
 type IntegrationEvent interface {
-	// Topic is a constant of the Go type: it holds for the zero value too.
+	// Topic is a constant of the Go type: it holds for the zero value too,
+	// because a consumer asks it of a value that is not decoded yet.
 	Topic() Topic
-	// PartitionKey says with whom the event keeps its order; "" for no order.
+	// PartitionKey says with whom the event keeps its order: events with the
+	// same key are read in the order in which they were published. "" asks for
+	// no order.
 	PartitionKey() string
 	// Metadata is promoted from the embedded Base.
 	Metadata() *Base
 }
 
 // Versioned is implemented by events whose schema is not version "1.0".
+// EventVersion is a constant of the Go type, as Topic is; "" stands for "1.0".
 type Versioned interface {
 	EventVersion() string
 }
 
-// Base is the envelope that every event carries. Its JSON lies flat, and first, in the event's own JSON.
+// Base is the envelope that every event carries. Embed it first and without a
+// tag: its JSON then lies flat, and first, in the event's own JSON. [Stamp]
+// fills it. The zero value is ready.
+//
+// Base has no MarshalJSON and no UnmarshalJSON, and must not get them: they
+// would be promoted to the event, and the event's own fields would be lost.
 type Base struct {
-	EventID       uuid.UUID `json:"eventId"`
-	Timestamp     time.Time `json:"timestamp"`
-	EventType     string    `json:"eventType"`
-	EventVersion  string    `json:"eventVersion"`
-	SourceService string    `json:"sourceService"`
-	CorrelationID string    `json:"correlationId,omitempty"`
-	CausationID   string    `json:"causationId,omitempty"`
+	// EventID is the event's identity: consumers recognise a redelivery by it.
+	EventID uuid.UUID `json:"eventId"`
+	// Timestamp is when the fact happened, in UTC.
+	Timestamp time.Time `json:"timestamp"`
+	// EventType is the last part of the topic, such as "created".
+	EventType string `json:"eventType"`
+	// EventVersion is the version of the event's schema; see [Versioned].
+	EventVersion string `json:"eventVersion"`
+	// SourceService is who published the event: the first part of the topic.
+	SourceService string `json:"sourceService"`
+	// CorrelationID is common to all that one request set off. Left out when empty.
+	CorrelationID string `json:"correlationId,omitempty"`
+	// CausationID is the EventID of the event whose handling caused this one.
+	// Left out when empty.
+	CausationID string `json:"causationId,omitempty"`
 }
 
 // Metadata returns b itself.
 func (b *Base) Metadata() *Base { return b }
-
-// Stamp fills what is missing in the event's envelope and leaves what is set.
-func Stamp(e IntegrationEvent) error {
-	if e == nil {
-		return errors.New("events: nil event")
-	}
-	t := e.Topic()
-	b := e.Metadata()
-	if b.EventID == uuid.Nil {
-		b.EventID = uuid.New()
-	}
-	if b.Timestamp.IsZero() {
-		b.Timestamp = time.Now().UTC()
-	}
-	if b.EventType == "" {
-		b.EventType = t.Event
-	}
-	if b.EventVersion == "" {
-		b.EventVersion = "1.0"
-		if v, ok := e.(Versioned); ok {
-			b.EventVersion = v.EventVersion()
-		}
-	}
-	if b.SourceService == "" {
-		b.SourceService = t.Service
-	}
-	return nil
-}

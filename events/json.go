@@ -1,0 +1,102 @@
+package events
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+)
+
+// Encode returns the event's body: compact JSON as [json.Marshal] writes it,
+// the envelope flat and first, but with <, > and & as themselves, since the
+// body is not for HTML pages (.NET escapes them; either reads the other).
+// It does not fill the envelope: call [Stamp] first.
+//
+// The error is that of [Stamp] for a nil event or envelope, or what
+// encoding/json cannot write: a NaN, a channel, a year beyond 9999. An event
+// whose JSON is not an object, because it has or inherits a MarshalJSON of
+// its own, is an error too.
+//
+// Invalid UTF-8 in a string is written as U+FFFD, as encoding/json does.
+func Encode(e IntegrationEvent) ([]byte, error) {
+	return AppendEncode(nil, e)
+}
+
+// AppendEncode appends what [Encode] returns to dst. With an error it returns
+// dst as it was.
+func AppendEncode(dst []byte, e IntegrationEvent) ([]byte, error) {
+	if _, err := envelope(e); err != nil {
+		return dst, err
+	}
+	w := appender(dst)
+	enc := json.NewEncoder(&w)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(e); err != nil {
+		return dst, fmt.Errorf("events: encode %T: %w", e, err)
+	}
+	if w[len(dst)] != '{' {
+		return dst, fmt.Errorf("events: encode %T: its JSON is not an object: it must not have or inherit MarshalJSON or MarshalText", e)
+	}
+	return w[:len(w)-1], nil // without the encoder's newline
+}
+
+type appender []byte
+
+func (a *appender) Write(p []byte) (int, error) {
+	*a = append(*a, p...)
+	return len(p), nil
+}
+
+// Decode reads an event's body into e, a pointer to the zero value of its type,
+// and moves the timestamp to UTC. It keeps nothing of data.
+//
+// The body is one JSON object, read as [json.Unmarshal] reads it: names match in
+// any case, so that .NET's EventId is read as eventId; null stands for absent;
+// unknown fields are ignored. What .NET writes is read: seven fraction digits,
+// +00:00 for Z, upper-case UUIDs. Beyond that Decode is strict. It refuses
+//
+//   - a body with two fields, at its top level, that are the same but for their
+//     case: else the second, be it EVENTID, would overwrite eventId;
+//   - invalid UTF-8, an empty body, null, and anything after the object;
+//   - a timestamp without a zone, or outside the years 0 to 9999 in UTC.
+//
+// A field that the body lacks stays as it is in e, also in the envelope: that an
+// eventId is there is for the caller to ask. After an error e may be half filled.
+func Decode(data []byte, e IntegrationEvent) error {
+	if err := decode(data, e); err != nil {
+		return fmt.Errorf("events: decode %T: %w", e, err)
+	}
+	return nil
+}
+
+func decode(data []byte, e IntegrationEvent) error {
+	if len(bytes.TrimLeft(data, " \t\r\n")) == 0 {
+		return errors.New("the body is empty")
+	}
+	if !utf8.Valid(data) {
+		return errors.New("the body is not valid UTF-8")
+	}
+	if err := checkKeys(data); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, e); err != nil {
+		return err
+	}
+	b, err := envelope(e)
+	if err != nil {
+		return err
+	}
+	return toUTC(&b.Timestamp)
+}
+
+// toUTC refuses what could not be encoded again.
+func toUTC(t *time.Time) error {
+	utc := t.UTC()
+	if y := utc.Year(); y < 0 || y > 9999 {
+		return fmt.Errorf("the timestamp %s is outside the years 0 to 9999 in UTC", t.Format(time.RFC3339))
+	}
+	*t = utc
+	return nil
+}
