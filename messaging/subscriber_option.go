@@ -1,0 +1,7 @@
+package messaging
+
+type subscriberOptions struct {
+	commonOptions
+}
+
+type handlerOptions struct{}
