@@ -22,6 +22,7 @@ type IntegrationEvent interface {
 
 // Versioned is implemented by events whose schema is not version "1.0".
 // EventVersion is a constant of the Go type, as Topic is; "" stands for "1.0".
+// The method hides the field: in such an event write e.Base.EventVersion for it.
 type Versioned interface {
 	EventVersion() string
 }

@@ -72,8 +72,12 @@ func Decode(data []byte, e IntegrationEvent) error {
 }
 
 func decode(data []byte, e IntegrationEvent) error {
-	if len(bytes.TrimLeft(data, " \t\r\n")) == 0 {
+	body := bytes.TrimLeft(data, " \t\r\n")
+	if len(body) == 0 {
 		return errors.New("the body is empty")
+	}
+	if body[0] != '{' {
+		return fmt.Errorf("the body is not a JSON object: it begins with %q", body[:1])
 	}
 	if !utf8.Valid(data) {
 		return errors.New("the body is not valid UTF-8")

@@ -2,30 +2,23 @@ package events
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"unicode"
 	"unicode/utf8"
 )
 
-// checkKeys refuses data that is not an object, or whose top level has two keys
-// that encoding/json would store in the same field. Syntax errors beyond that
-// are left to encoding/json, which reads the whole before it stores anything.
+// checkKeys refuses an object whose top level has two keys that encoding/json
+// would store in the same field. Syntax errors are left to encoding/json, which
+// checks the whole before it stores anything.
 func checkKeys(data []byte) error {
 	var (
 		seen      keySet
-		scratch   [512]byte
-		fold      = scratch[:0]
 		depth     int
 		expectKey bool
 	)
 	for i := 0; i < len(data); i++ {
-		switch c := data[i]; c {
-		case ' ', '\t', '\r', '\n':
+		switch data[i] {
 		case '{', '[':
-			if depth == 0 && c == '[' {
-				return errors.New("the body is not a JSON object")
-			}
 			depth++
 			expectKey = depth == 1
 		case '}', ']':
@@ -40,19 +33,13 @@ func checkKeys(data []byte) error {
 				return nil
 			}
 			if expectKey {
-				start := len(fold)
-				fold = appendFolded(fold, data[i:end+1], escaped)
-				if !seen.add(fold[start:len(fold):len(fold)]) {
+				if !seen.add(data[i:end+1], escaped) {
 					return fmt.Errorf("the body has the field %s more than once (letter case does not tell fields apart)",
 						abbreviate(string(data[i:end+1])))
 				}
 				expectKey = false
 			}
 			i = end
-		default:
-			if depth == 0 {
-				return errors.New("the body is not a JSON object")
-			}
 		}
 	}
 	return nil
@@ -112,31 +99,40 @@ func foldRune(r rune) rune {
 	return least
 }
 
-// keySet is a list while it is short, which costs no memory, and a map beyond,
-// so that a body of a hundred thousand keys is not compared pair by pair.
+// keySet holds the folded keys of an object: as a list in place while they are
+// few and short, which costs no allocation, and in a map beyond, so that a body
+// of a hundred thousand keys is not compared pair by pair.
 type keySet struct {
-	list [32][]byte
-	n    int
+	buf  [512]byte
+	ends [32]int // of each key in buf
+	n    int     // keys in buf
 	more map[string]struct{}
 }
 
-// add reports whether the key is new. It keeps the key.
-func (s *keySet) add(key []byte) bool {
-	for _, k := range s.list[:s.n] {
-		if string(k) == string(key) {
+// add reports whether the quoted key is new.
+func (s *keySet) add(quoted []byte, escaped bool) bool {
+	start := 0
+	if s.n > 0 {
+		start = s.ends[s.n-1]
+	}
+	key := appendFolded(s.buf[start:start], quoted, escaped) // in place where there is room
+	from := 0
+	for _, end := range s.ends[:s.n] {
+		if string(s.buf[from:end]) == string(key) {
 			return false
 		}
+		from = end
 	}
-	if s.n < len(s.list) {
-		s.list[s.n] = key
+	if s.n < len(s.ends) && len(key) <= len(s.buf)-start {
+		s.ends[s.n] = start + len(key)
 		s.n++
 		return true
 	}
-	if s.more == nil {
-		s.more = make(map[string]struct{})
-	}
 	if _, dup := s.more[string(key)]; dup {
 		return false
+	}
+	if s.more == nil {
+		s.more = make(map[string]struct{})
 	}
 	s.more[string(key)] = struct{}{}
 	return true
