@@ -67,24 +67,16 @@ type Reader struct {
 	err   error
 }
 
-// headerLen is the length of a batch without its records.
 const (
-	headerLen        = 61
-	lengthOffset     = 8
-	magicOffset      = 16
-	crcOffset        = 17
-	attributesOffset = 21
-	lengthFrom       = 12 // what batchLength counts begins here
-
 	attrCodec         = 0x07
 	attrLogAppendTime = 0x08
 	attrTransactional = 0x10
 	attrControl       = 0x20
 
-	minRecordLen     = 7       // length, attributes, two deltas, key, value, header count
-	maxHeaders       = 1 << 16 // of one record: 2 bytes on the wire become 40 in memory
-	defaultMaxBatch  = 16 << 20
-	controlTypeAbort = 0
+	minRecordLen    = 7       // length, attributes, two deltas, key, value, header count
+	maxHeaders      = 1 << 16 // of one record: 2 bytes on the wire become 40 in memory
+	defaultMaxBatch = 16 << 20
+	abortMarker     = 0
 )
 
 // header is a batch's header.
@@ -136,26 +128,26 @@ func Open(set []byte, p DecodeParams) (*Reader, error) {
 
 // next reads the batch at the beginning of b; nil when there is none, or not all of it.
 func next(b []byte, table *crc32.Table) (h *header, size int, err error) {
-	if len(b) <= magicOffset {
+	if len(b) <= atMagic {
 		return nil, 0, nil
 	}
-	switch magic := b[magicOffset]; {
+	switch magic := b[atMagic]; {
 	case magic < 2:
 		return nil, 0, fmt.Errorf("%w: v%d", ErrOldFormat, magic)
 	case magic > 2:
 		return nil, 0, fmt.Errorf("%w: format v%d", ErrMalformed, magic)
 	}
-	length := int32(binary.BigEndian.Uint32(b[lengthOffset:])) //nolint:gosec // a negative length is refused below
-	if length < headerLen-lengthFrom {
+	length := int32(binary.BigEndian.Uint32(b[atLength:])) //nolint:gosec // a negative length is refused below
+	if length < headerBytes-atEpoch {
 		return nil, 0, fmt.Errorf("%w: length %d", ErrMalformed, length)
 	}
-	if int(length) > len(b)-lengthFrom {
+	if int(length) > len(b)-atEpoch {
 		return nil, 0, nil
 	}
-	size = lengthFrom + int(length)
+	size = atEpoch + int(length)
 	b = b[:size]
 	h = parseHeader(b)
-	if table != nil && crc32.Checksum(b[attributesOffset:], table) != binary.BigEndian.Uint32(b[crcOffset:]) {
+	if table != nil && crc32.Checksum(b[atAttributes:], table) != binary.BigEndian.Uint32(b[atCRC:]) {
 		return h, 0, ErrChecksum
 	}
 	if h.base < 0 || h.lastDelta < 0 || h.count < 0 || h.base > math.MaxInt64-math.MaxInt32-1 {
@@ -168,14 +160,14 @@ func next(b []byte, table *crc32.Table) (h *header, size int, err error) {
 func parseHeader(b []byte) *header {
 	return &header{
 		base:       int64(binary.BigEndian.Uint64(b)),
-		epoch:      int32(binary.BigEndian.Uint32(b[12:])),
-		attributes: int16(binary.BigEndian.Uint16(b[attributesOffset:])),
-		lastDelta:  int32(binary.BigEndian.Uint32(b[23:])),
-		baseTime:   int64(binary.BigEndian.Uint64(b[27:])),
-		maxTime:    int64(binary.BigEndian.Uint64(b[35:])),
-		producer:   int64(binary.BigEndian.Uint64(b[43:])),
-		count:      int32(binary.BigEndian.Uint32(b[57:])),
-		records:    b[headerLen:],
+		epoch:      int32(binary.BigEndian.Uint32(b[atEpoch:])),
+		attributes: int16(binary.BigEndian.Uint16(b[atAttributes:])),
+		lastDelta:  int32(binary.BigEndian.Uint32(b[atLastDelta:])),
+		baseTime:   int64(binary.BigEndian.Uint64(b[atFirstTime:])),
+		maxTime:    int64(binary.BigEndian.Uint64(b[atMaxTime:])),
+		producer:   int64(binary.BigEndian.Uint64(b[atProducerID:])),
+		count:      int32(binary.BigEndian.Uint32(b[atCount:])),
+		records:    b[headerBytes:],
 	}
 }
 
@@ -276,7 +268,7 @@ func isAbortMarker(h *header) bool {
 	f.varint()
 	f.varint()
 	key := f.bytes()
-	return !f.bad && len(key) >= 4 && binary.BigEndian.Uint16(key[2:]) == controlTypeAbort
+	return !f.bad && len(key) >= 4 && binary.BigEndian.Uint16(key[2:]) == abortMarker
 }
 
 // record reads one record; nil when it lies below the fetch offset.
