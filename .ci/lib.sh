@@ -44,3 +44,6 @@ end() {
     sleep 0.1
   done
 }
+
+# modules prints the folders of the modules, from the one place where they are named.
+modules() { (cd "$root" && go list -m -f '{{.Dir}}'); }

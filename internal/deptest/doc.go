@@ -1,0 +1,2 @@
+// Package deptest holds the tests that keep the packages' dependencies as they are meant to be.
+package deptest

@@ -1,4 +1,0 @@
-package messaging
-
-// Secret is a string that no log, error or dump shows.
-type Secret string
