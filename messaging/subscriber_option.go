@@ -2,6 +2,6 @@ package messaging
 
 type subscriberOptions struct {
 	commonOptions
-}
 
-type handlerOptions struct{}
+	retry retryPolicy
+}

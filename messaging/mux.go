@@ -1,0 +1,286 @@
+package messaging
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/google/uuid"
+
+	"github.com/expensevault/sharedlibrary/events"
+	"github.com/expensevault/sharedlibrary/tracing"
+)
+
+// Mux holds the handlers of a service, one per topic, and the middleware around
+// them. It knows no broker: a [Subscriber] feeds it, or [Mux.Dispatch] in a test.
+//
+// The zero value is ready. It must not be copied after first use. Any number of
+// goroutines may call its methods; but what is registered after [NewSubscriber]
+// is not subscribed to.
+type Mux struct {
+	mu         sync.Mutex
+	routes     map[string]*route
+	middleware []Middleware
+}
+
+// Use adds middleware around the handlers, those registered before included;
+// the first given is the outermost. A record that is being handled is not
+// affected. A nil middleware panics.
+func (m *Mux) Use(mw ...Middleware) {
+	for _, f := range mw {
+		if f == nil {
+			panic("messaging: Mux.Use: nil middleware")
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.middleware = append(m.middleware, mw...)
+	for _, rt := range m.routes {
+		rt.chain = nil
+	}
+}
+
+// Topics returns the topics that have a handler, by their default names, sorted.
+func (m *Mux) Topics() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(maps.Keys(m.routes))
+}
+
+// Handle registers fn for the events of type *E: for their topic, which it asks
+// of the zero value. Each attempt decodes an event of its own, which fn may
+// change and keep. A record that does not hold such an event never reaches fn;
+// it is a [DecodeError]. Such are:
+//
+//   - a body that [events.Decode] refuses;
+//   - a body without an eventId, for handlers tell a redelivery by it;
+//   - a tombstone: a record without a body. Whoever gives tombstones a meaning
+//     uses [HandleRecord].
+//
+// Headers are not needed. fn's ctx carries the record's trace context; as
+// correlation ID that of the headers, else that of the body, else the event's
+// own ID; and as causation ID the event's ID. What fn publishes with it
+// inherits them. [DeliveryFrom] tells the rest.
+//
+// It panics, as [net/http.ServeMux.Handle] does, where the program is wrong: a
+// nil fn, an invalid topic, a topic that has a handler, an invalid option.
+func Handle[E any, P interface {
+	*E
+	events.IntegrationEvent
+}](m *Mux, fn func(ctx context.Context, event P) error, opts ...HandlerOption,
+) {
+	topic := P(new(E)).Topic()
+	if err := topic.Validate(); err != nil {
+		panic(fmt.Sprintf("messaging: Handle: %T: %v", P(nil), err))
+	}
+	if fn == nil {
+		panic(fmt.Sprintf("messaging: Handle: nil handler for %T", P(nil)))
+	}
+	m.register(&route{
+		topic: topic.String(),
+		decode: func(r *Record) (events.IntegrationEvent, error) {
+			e := P(new(E))
+			return e, decodeEvent(r, e)
+		},
+		handle: func(ctx context.Context, r Record) error {
+			e, err := decodedEvent[E, P](ctx, &r)
+			if err != nil {
+				return err
+			}
+			return fn(ctx, e)
+		},
+	}, opts)
+}
+
+// HandleRecord registers fn for a topic whose records it takes as they are:
+// another system's, or with tombstones. The name may be any that Kafka allows.
+// fn's ctx carries what the headers tell, as for [Handle]; the causation ID
+// is that of a ce_id header. It panics as [Handle] does.
+func HandleRecord(m *Mux, topic string, fn func(ctx context.Context, r Record) error, opts ...HandlerOption) {
+	if err := checkTopicName(topic); err != nil {
+		panic("messaging: HandleRecord: " + err.Error())
+	}
+	if fn == nil {
+		panic("messaging: HandleRecord: nil handler for " + topic)
+	}
+	m.register(&route{topic: topic, handle: fn}, opts)
+}
+
+// Dispatch has r handled once: decoded, through the middleware, by the handler
+// of r.Topic. There is no retry and no dead letter: the error is the handler's,
+// a [DecodeError], a [PanicError], or says that the topic has no handler. Where
+// ctx carries no [Delivery] it gets one, of attempt 1, partition and offset -1.
+//
+// It is for tests, and for feeding a Mux from elsewhere than Kafka.
+func (m *Mux) Dispatch(ctx context.Context, r Record) error {
+	m.mu.Lock()
+	rt := m.routes[r.Topic]
+	m.mu.Unlock()
+	if rt == nil {
+		return fmt.Errorf("messaging: topic %q has no handler; there are handlers for %q", r.Topic, m.Topics())
+	}
+	if _, ok := DeliveryFrom(ctx); !ok {
+		ctx = ContextWithDelivery(ctx, Delivery{
+			Topic: r.Topic, Partition: -1, Offset: -1, Attempt: 1, Key: r.Key, Headers: r.Headers, Time: r.Timestamp,
+		})
+	}
+	_, err := m.deliver(ctx, rt, r)
+	return err
+}
+
+// route is the handler of a topic.
+type route struct {
+	topic   string // by its default name
+	place   string // file:line of the registration
+	options handlerOptions
+	decode  func(*Record) (events.IntegrationEvent, error) // nil: records are handled as they are
+	handle  HandlerFunc
+	chain   HandlerFunc // middleware around handle, nil until it is needed; guarded by Mux.mu
+}
+
+// register is called by what the user calls, so that the place is the user's.
+func (m *Mux) register(rt *route, opts []HandlerOption) {
+	for _, o := range opts {
+		o.applyHandler(&rt.options)
+	}
+	if p := rt.options.retry; p != nil {
+		if err := p.validate(); err != nil {
+			panic(err.Error())
+		}
+	}
+	rt.place = "an unknown place"
+	if _, file, line, ok := runtime.Caller(2); ok {
+		rt.place = fmt.Sprintf("%s:%d", file, line)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if first := m.routes[rt.topic]; first != nil {
+		panic(fmt.Sprintf("messaging: topic %s has a handler, registered at %s; the second is at %s", rt.topic, first.place, rt.place))
+	}
+	if m.routes == nil {
+		m.routes = make(map[string]*route)
+	}
+	m.routes[rt.topic] = rt
+}
+
+// deliver handles r once. The ID is the event's as far as it is known.
+func (m *Mux) deliver(ctx context.Context, rt *route, r Record) (id uuid.UUID, err error) {
+	defer recovered(&err)
+	id = r.eventID()
+	// Nothing of the caller's own: each record has its own story.
+	ctx = tracing.WithCausationID(tracing.WithCorrelationID(ctx, ""), "")
+	ctx = tracing.Extract(ctx, r.Headers)
+	if rt.decode != nil {
+		e, err := rt.decode(&r)
+		if err != nil {
+			return id, err
+		}
+		b := e.Metadata()
+		id = b.EventID
+		if tracing.CorrelationID(ctx) == "" {
+			ctx = tracing.WithCorrelationID(ctx, b.CorrelationID)
+		}
+		ctx = context.WithValue(ctx, decodedKey{}, &decoded{event: e, value: r.Value})
+	}
+	if id != uuid.Nil {
+		ctx = tracing.WithCausationID(ctx, id.String())
+		if tracing.CorrelationID(ctx) == "" {
+			ctx = tracing.WithCorrelationID(ctx, id.String())
+		}
+	}
+	return id, m.chain(rt)(ctx, r)
+}
+
+// chain returns the route's handler within the middleware.
+func (m *Mux) chain(rt *route) HandlerFunc {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if rt.chain == nil {
+		// Recovered here as well, so that middleware sees an error and not an unwinding stack.
+		h := HandlerFunc(func(ctx context.Context, r Record) (err error) {
+			defer recovered(&err)
+			return rt.handle(ctx, r)
+		})
+		for _, mw := range slices.Backward(m.middleware) {
+			h = mw(h)
+		}
+		rt.chain = h
+	}
+	return rt.chain
+}
+
+type decodedKey struct{}
+
+// decoded carries an event through the middleware to its handler.
+type decoded struct {
+	event events.IntegrationEvent
+	value []byte // what it was decoded from
+	taken atomic.Bool
+}
+
+// decodedEvent returns the event of r: the one that was decoded already, unless
+// a middleware changed the value or calls the handler again.
+func decodedEvent[E any, P interface {
+	*E
+	events.IntegrationEvent
+}](ctx context.Context, r *Record,
+) (P, error) {
+	if d, ok := ctx.Value(decodedKey{}).(*decoded); ok && sameBytes(d.value, r.Value) && d.taken.CompareAndSwap(false, true) {
+		if e, ok := d.event.(P); ok {
+			return e, nil
+		}
+	}
+	e := P(new(E))
+	return e, decodeEvent(r, e)
+}
+
+// sameBytes reports whether a and b are the same memory.
+func sameBytes(a, b []byte) bool {
+	return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0]
+}
+
+// decodeEvent reads r into e. Its error is a [DecodeError].
+func decodeEvent(r *Record, e events.IntegrationEvent) error {
+	err := decodeBody(r, e)
+	if err == nil {
+		return nil
+	}
+	return &DecodeError{Topic: r.Topic, Type: fmt.Sprintf("%T", e), Err: err}
+}
+
+func decodeBody(r *Record, e events.IntegrationEvent) (err error) {
+	defer recovered(&err) // of the type's own UnmarshalJSON
+	if r.Value == nil {
+		return errors.New("it is a tombstone: it has no body")
+	}
+	if err := events.Decode(r.Value, e); err != nil {
+		return err
+	}
+	if e.Metadata().EventID == uuid.Nil {
+		return errors.New("the body has no eventId")
+	}
+	return nil
+}
+
+// checkTopicName holds a name against Kafka's own rules.
+func checkTopicName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("the topic's name is empty")
+	case name == "." || name == "..":
+		return fmt.Errorf("the topic's name is %q, which Kafka does not allow", name)
+	case len(name) > 249:
+		return fmt.Errorf("the topic's name %.40q… has %d bytes; Kafka allows 249", name, len(name))
+	}
+	for _, c := range name {
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-') {
+			return fmt.Errorf("the topic's name %q contains %q: Kafka allows a-z, A-Z, 0-9, '.', '_' and '-'", name, c)
+		}
+	}
+	return nil
+}
