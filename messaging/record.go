@@ -2,7 +2,6 @@ package messaging
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -72,7 +71,7 @@ func (enc encoder) encode(ctx context.Context, e events.IntegrationEvent) (Recor
 	fail := func(err error) (Record, error) {
 		return Record{}, &PublishError{Topic: r.Topic, EventID: b.EventID, Err: err}
 	}
-	value, err := json.Marshal(e)
+	value, err := events.Encode(e)
 	if err != nil {
 		return fail(fmt.Errorf("%w: %w", ErrInvalidEvent, err))
 	}

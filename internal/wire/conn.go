@@ -63,9 +63,9 @@ type Conn struct {
 	next  int32      // the correlation ID of the next request, guarded by write
 
 	mu      sync.Mutex
-	pending []call // sent and not answered, oldest first
-	err     error  // why the connection is over
-	retired bool   // no new requests; over when pending is empty
+	pending []call        // sent and not answered, oldest first
+	err     error         // why the connection is over
+	retired bool          // no new requests; over when pending is empty
 	done    chan struct{} // closed once the reader is gone and every call is answered
 }
 

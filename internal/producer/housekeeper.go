@@ -1,0 +1,205 @@
+package producer
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/segmentio/kafka-go/protocol/initproducerid"
+
+	"github.com/expensevault/sharedlibrary/internal/cluster"
+	"github.com/expensevault/sharedlibrary/internal/kerr"
+	"github.com/expensevault/sharedlibrary/internal/recordbatch"
+)
+
+const (
+	// metadataMaxAge is how long added partitions may go unnoticed; Java's metadata.max.age.ms.
+	metadataMaxAge = 5 * time.Minute
+	// missingGrace is how long a topic may be unknown to the brokers before its
+	// events fail: a topic that was just created is not known to all of them at once.
+	missingGrace = 3 * time.Second
+)
+
+// needMetadata asks the housekeeper for the current leaders.
+func (p *Producer) needMetadata() {
+	p.wantMeta = true
+	kick(p.keep)
+}
+
+// adoptID gives a partition the producer ID at hand; false when one must be asked for first.
+func (p *Producer) adoptID(pt *partition) bool {
+	if p.id == recordbatch.NoProducer || p.id == pt.seq.id {
+		p.id = recordbatch.NoProducer
+		p.wantID = true
+		kick(p.keep)
+		return false
+	}
+	pt.seq.adopt(p.id, p.epoch)
+	return true
+}
+
+// housekeep fetches what is wanted, until it has it.
+func (p *Producer) housekeep() {
+	defer p.wg.Done()
+	age := time.NewTicker(metadataMaxAge)
+	defer age.Stop()
+	for {
+		select {
+		case <-p.keep:
+		case <-age.C:
+			p.mu.Lock()
+			p.wantMeta = true
+			p.mu.Unlock()
+		case <-p.ctx.Done():
+			return
+		}
+		for n := 0; p.fetchWanted(); n++ {
+			if !p.params.Backoff.Wait(p.ctx, n) {
+				return
+			}
+		}
+	}
+}
+
+// fetchWanted makes one try; true when something is still wanted.
+func (p *Producer) fetchWanted() bool {
+	p.mu.Lock()
+	wantMeta, wantID := p.wantMeta, p.wantID
+	var names []string
+	for name := range p.topics {
+		names = append(names, name)
+	}
+	p.wantMeta = false
+	p.mu.Unlock()
+
+	if wantMeta && len(names) > 0 {
+		md, err := p.params.Cluster.Metadata(p.ctx, names...)
+		p.mu.Lock()
+		if err != nil {
+			p.wantMeta = true
+			p.troubled(err)
+		} else {
+			p.learn(md)
+		}
+		p.unlock()
+	}
+	if wantID {
+		p.fetchID()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wantMeta || p.wantID
+}
+
+// learn takes metadata in.
+func (p *Producer) learn(md *cluster.Metadata) {
+	for _, t := range p.topics {
+		mt := md.Topics[t.name]
+		if mt == nil {
+			continue
+		}
+		switch mt.Err {
+		case kerr.None:
+			t.missing = time.Time{}
+			p.learnPartitions(t, mt)
+		case kerr.UnknownTopicOrPartition:
+			p.missing(t)
+		case kerr.TopicAuthorizationFailed, kerr.InvalidTopicException:
+			p.failTopic(t, mt.Err)
+			if t.partitions == nil {
+				delete(p.topics, t.name) // asked again when it is used again
+			}
+		default: // a leader being elected, mostly
+			p.troubled(fmt.Errorf("metadata of topic %s: %w", t.name, mt.Err))
+			p.wantMeta = true
+		}
+	}
+}
+
+// missing waits for a topic that the brokers do not know, and gives its events up after a while.
+func (p *Producer) missing(t *topic) {
+	waiting := false
+	p.each(t, func(e *entry) { waiting = waiting || !e.settled })
+	if !waiting {
+		t.missing = time.Time{}
+		return
+	}
+	if t.missing.IsZero() {
+		t.missing = time.Now()
+	}
+	if time.Since(t.missing) < missingGrace {
+		p.wantMeta = true
+		return
+	}
+	p.failTopic(t, kerr.UnknownTopicOrPartition)
+	t.missing = time.Time{}
+}
+
+func (p *Producer) learnPartitions(t *topic, mt *cluster.Topic) {
+	for i := len(t.partitions); i < len(mt.Partitions); i++ {
+		t.partitions = append(t.partitions, &partition{topic: t, id: int32(i), leader: noLeader, seq: newSequencer()}) //nolint:gosec // an index
+	}
+	for i, mp := range mt.Partitions {
+		pt := t.partitions[i]
+		leader := mp.Leader
+		if leader < 0 {
+			leader = noLeader
+		}
+		if leader != pt.leader {
+			pt.leader = leader
+			if pt.paused && pt.timer.Stop() { // no reason left to wait
+				pt.paused = false
+			}
+		}
+		if leader == noLeader && pt.hasWork() {
+			p.wantMeta = true
+		}
+	}
+	if len(t.partitions) == 0 {
+		p.wantMeta = true
+		return
+	}
+	if t.partitions[min(int(t.sticky), len(t.partitions)-1)].leader == noLeader {
+		t.moveSticky()
+	}
+	pending := t.pending
+	t.pending = nil
+	for _, e := range pending {
+		if !e.settled {
+			t.route(e, p.params.Partitioner)
+		}
+	}
+	for _, pt := range t.partitions {
+		p.schedule(pt)
+	}
+}
+
+func (p *Producer) fetchID() {
+	msg, err := p.params.Cluster.Do(p.ctx, cluster.Any, cluster.Control,
+		&initproducerid.Request{TransactionTimeoutMs: 60_000, ProducerID: -1, ProducerEpoch: -1}, p.attempt)
+	p.mu.Lock()
+	defer p.unlock()
+	if err != nil {
+		p.troubled(fmt.Errorf("producer ID: %w", err))
+		return
+	}
+	res, ok := msg.(*initproducerid.Response)
+	if !ok {
+		p.troubled(errMalformed)
+		return
+	}
+	switch code := kerr.Code(res.ErrorCode); kerr.OfProduce(code).Verdict {
+	case kerr.Done:
+		p.wantID = false
+		p.id, p.epoch = res.ProducerID, res.ProducerEpoch
+		for _, t := range p.topics {
+			for _, pt := range t.partitions {
+				p.schedule(pt)
+			}
+		}
+	case kerr.Fail:
+		p.wantID = false // asked for again by the next event
+		p.failAll(fmt.Errorf("producer ID: %w", code))
+	case kerr.Retry, kerr.Sequence:
+		p.troubled(fmt.Errorf("producer ID: %w", code))
+	}
+}

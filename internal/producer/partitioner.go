@@ -1,0 +1,58 @@
+package producer
+
+import "hash/crc32"
+
+// Partitioner chooses among n > 0 partitions by a record's key. ok is false
+// for a record that may go anywhere.
+type Partitioner func(key []byte, n int32) (partition int32, ok bool)
+
+// CRC32 is librdkafka's "consistent_random", the default of the .NET and other
+// librdkafka clients. An empty key counts as none there.
+func CRC32(key []byte, n int32) (int32, bool) {
+	if len(key) == 0 {
+		return 0, false
+	}
+	return int32(crc32.ChecksumIEEE(key) % uint32(n)), true //nolint:gosec // below n
+}
+
+// Murmur2 is the Java client's partitioner for records with a key. An empty key counts.
+//
+// Source: org.apache.kafka.common.utils.Utils.murmur2
+func Murmur2(key []byte, n int32) (int32, bool) {
+	if key == nil {
+		return 0, false
+	}
+	return int32(murmur2(key)&0x7fffffff) % n, true //nolint:gosec // masked to 31 bits
+}
+
+func murmur2(b []byte) uint32 {
+	const (
+		seed = 0x9747b28c
+		m    = 0x5bd1e995
+		r    = 24
+	)
+	h := uint32(seed) ^ uint32(len(b)) //nolint:gosec // keys are bounded far below 4 GiB
+	for ; len(b) >= 4; b = b[4:] {
+		k := uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
+		k *= m
+		k ^= k >> r
+		k *= m
+		h *= m
+		h ^= k
+	}
+	switch len(b) {
+	case 3:
+		h ^= uint32(b[2]) << 16
+		fallthrough
+	case 2:
+		h ^= uint32(b[1]) << 8
+		fallthrough
+	case 1:
+		h ^= uint32(b[0])
+		h *= m
+	}
+	h ^= h >> 13
+	h *= m
+	h ^= h >> 15
+	return h
+}

