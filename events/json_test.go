@@ -20,7 +20,7 @@ import (
 
 func golden(tb testing.TB, name string) []byte {
 	tb.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", name))
+	text, err := os.ReadFile(filepath.Join("testdata", name)) //nolint:gosec // names of this file
 	require.NoError(tb, err)
 	var b bytes.Buffer
 	require.NoError(tb, json.Compact(&b, text))
@@ -268,7 +268,7 @@ func TestDecodeRefuses(t *testing.T) {
 			var e itemCreated
 			err := events.Decode(c.body, &e)
 			require.ErrorContains(t, err, c.want)
-			assert.ErrorContains(t, err, "events: decode *events_test.itemCreated: ")
+			require.ErrorContains(t, err, "events: decode *events_test.itemCreated: ")
 			assert.Less(t, len(err.Error()), 300)
 		})
 	}

@@ -19,7 +19,7 @@ func TestParseTopic(t *testing.T) {
 		topic, err := events.ParseTopic(s)
 		require.NoError(t, err, s)
 		assert.Equal(t, s, topic.String())
-		assert.NoError(t, topic.Validate())
+		require.NoError(t, topic.Validate())
 	}
 	topic, err := events.ParseTopic("customservice.item.created")
 	require.NoError(t, err)

@@ -1,6 +1,7 @@
 package tracing_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -31,7 +32,7 @@ func Example() {
 		}
 	}))
 
-	r := httptest.NewRequest(http.MethodPost, "/items", http.NoBody)
+	r := httptest.NewRequestWithContext(context.Background(), http.MethodPost, "/items", http.NoBody)
 	r.Header.Set("X-Correlation-ID", "abc123-def456")
 	r.Header.Set("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 	w := httptest.NewRecorder()

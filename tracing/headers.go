@@ -39,17 +39,16 @@ func Inject(ctx context.Context, headers *[]protocol.Header) {
 	if len(c) == 0 {
 		return
 	}
-	kept := *headers
-	if len(kept) > 0 {
+	if kept := *headers; len(kept) > 0 {
 		fields := p.Fields()
 		replaced := func(h protocol.Header) bool {
 			return slices.ContainsFunc(fields, func(f string) bool { return equalFold(h.Key, f) }) || c.index(h.Key) >= 0
 		}
 		if slices.ContainsFunc(kept, replaced) {
-			kept = slices.DeleteFunc(slices.Clone(kept), replaced)
+			*headers = slices.DeleteFunc(slices.Clone(kept), replaced)
 		}
 	}
-	*headers = append(kept, c...)
+	*headers = append(*headers, c...)
 }
 
 // Extract returns ctx with what headers carry; what they do not carry, or not

@@ -19,18 +19,18 @@ import (
 
 // serve sends r through the middleware and returns the context that the handler
 // saw and the ID in the response.
-func serve(t *testing.T, r *http.Request) (ctx context.Context, echoed string) { //nolint:revive // the context is a result
+func serve(t *testing.T, r *http.Request) (ctx context.Context, echoed string) {
 	t.Helper()
 	w := httptest.NewRecorder()
 	tracing.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx = r.Context()
+		ctx = r.Context() //nolint:fatcontext // handed out, not nested
 		assert.NotEmpty(t, w.Header().Get("X-Correlation-ID"), "set before the handler writes")
 		w.WriteHeader(http.StatusNoContent)
 	})).ServeHTTP(w, r)
 	require.NotNil(t, ctx)
 	assert.Equal(t, http.StatusNoContent, w.Code)
-	require.Len(t, w.Result().Header.Values("X-Correlation-ID"), 1) //nolint:bodyclose // a recorder's
-	return ctx, w.Result().Header.Get("X-Correlation-ID")           //nolint:bodyclose // a recorder's
+	require.Len(t, w.Result().Header.Values("X-Correlation-ID"), 1)
+	return ctx, w.Result().Header.Get("X-Correlation-ID")
 }
 
 func request(t *testing.T, header http.Header) *http.Request {

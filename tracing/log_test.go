@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"sync"
 	"testing"
 	"testing/slogtest"
@@ -28,7 +29,7 @@ type withContext struct {
 }
 
 func (h withContext) Handle(_ context.Context, r slog.Record) error {
-	return h.Handler.Handle(h.ctx, r)
+	return h.Handler.Handle(h.ctx, r) //nolint:contextcheck // what the type is for
 }
 
 func (h withContext) WithAttrs(attrs []slog.Attr) slog.Handler {
@@ -42,7 +43,8 @@ func (h withContext) WithGroup(name string) slog.Handler {
 func TestLogHandlerKeepsTheRulesOfSlog(t *testing.T) {
 	t.Parallel()
 	for name, ctx := range map[string]context.Context{"without IDs": context.Background(), "with IDs": loggedContext(t)} {
-		t.Run(name, func(t *testing.T) { //nolint:tparallel // slogtest.Run has subtests of its own
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var buf bytes.Buffer
 			slogtest.Run(t, func(*testing.T) slog.Handler {
 				buf.Reset()
@@ -78,13 +80,11 @@ func TestLogHandler(t *testing.T) {
 	type fields = map[string]any
 	with := func(more fields) fields {
 		m := ids()
-		for k, v := range more {
-			m[k] = v
-		}
+		maps.Copy(m, more)
 		return m
 	}
 	for name, c := range map[string]struct {
-		ctx  context.Context
+		ctx  context.Context //nolint:containedctx // a row of a table
 		log  func(context.Context, *slog.Logger)
 		want fields
 	}{
@@ -95,7 +95,8 @@ func TestLogHandler(t *testing.T) {
 		"no context": {ctx, func(_ context.Context, l *slog.Logger) { l.Info("", "a", 1) }, fields{"a": 1.0}},
 		"correlation only": {
 			tracing.WithCorrelationID(t.Context(), "c"),
-			func(ctx context.Context, l *slog.Logger) { l.InfoContext(ctx, "") }, fields{"correlation_id": "c"},
+			func(ctx context.Context, l *slog.Logger) { l.InfoContext(ctx, "") },
+			fields{"correlation_id": "c"},
 		},
 		"trace only": {
 			trace.ContextWithSpanContext(t.Context(), spanContext(t, "").WithTraceFlags(0)),
