@@ -42,6 +42,12 @@ type Config struct {
 	Headers     string // cloudevents, basic or none
 }
 
+// The values of Config.Partitioner.
+const (
+	PartitionerCRC32   = "crc32"   // as librdkafka, and so the .NET client, has it: the default
+	PartitionerMurmur2 = "murmur2" // as the Java client has it
+)
+
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
@@ -55,7 +61,7 @@ func DefaultConfig() Config {
 		RetryBackoff:      time.Second,
 		Topics:            map[string]string{},
 		SecurityProtocol:  "PLAINTEXT",
-		Partitioner:       "crc32",
+		Partitioner:       PartitionerCRC32,
 		Compression:       "none",
 		Headers:           HeadersCloudEvents,
 	}

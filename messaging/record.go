@@ -81,10 +81,21 @@ func (enc encoder) encode(ctx context.Context, e events.IntegrationEvent) (Recor
 		r.Key = []byte(key)
 	}
 	r.Headers = enc.appendHeaders(ctx, b, name, key)
-	if n := r.size(); n > maxRecordBytes {
-		return fail(fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, n, maxRecordBytes))
+	if err := r.check(); err != nil {
+		return fail(err)
 	}
 	return r, nil
+}
+
+// check refuses what Kafka would refuse.
+func (r *Record) check() error {
+	if err := checkTopicName(r.Topic); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidEvent, err)
+	}
+	if n := r.size(); n > maxRecordBytes {
+		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, n, maxRecordBytes)
+	}
+	return nil
 }
 
 // maxRecordBytes is librdkafka's default of message.max.bytes; brokers accept a little more.

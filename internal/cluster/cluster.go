@@ -102,7 +102,7 @@ func (c *Cluster) Conn(ctx context.Context, broker int32, lane Lane) (*wire.Conn
 		}
 		return c.dial(ctx, connKey{addr, lane})
 	}
-	var errs []error
+	errs := []error{errors.New("cluster: no broker can be reached")}
 	for _, addr := range c.addrs() {
 		conn, err := c.dial(ctx, connKey{addr, lane})
 		if err == nil {
@@ -114,7 +114,16 @@ func (c *Cluster) Conn(ctx context.Context, broker int32, lane Lane) (*wire.Conn
 			break
 		}
 	}
-	return nil, errors.Join(errs...)
+	return nil, join(errs)
+}
+
+// join puts errors on one line.
+func join(errs []error) error {
+	err := errs[0]
+	for _, e := range errs[1:] {
+		err = fmt.Errorf("%w: %w", err, e)
+	}
+	return err
 }
 
 func (c *Cluster) addr(broker int32) (string, bool) {

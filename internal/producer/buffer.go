@@ -1,5 +1,7 @@
 package producer
 
+import "sync/atomic"
+
 // buffer bounds the bytes of what is not settled; guarded by the producer's mutex.
 type buffer struct {
 	limit   int
@@ -55,29 +57,25 @@ func (b *buffer) grant() {
 	}
 }
 
-// flushGroup counts what was produced between two calls of Flush.
+// flushGroup counts what was produced between two calls of Flush, until its callers know.
 type flushGroup struct {
-	open    int
-	sealed  bool // nothing is added any more
+	open    atomic.Int64 // and one more until it is sealed
 	settled chan struct{}
 }
 
-func newFlushGroup() *flushGroup { return &flushGroup{settled: make(chan struct{})} }
+func newFlushGroup() *flushGroup {
+	g := &flushGroup{settled: make(chan struct{})}
+	g.open.Store(1)
+	return g
+}
 
-func (g *flushGroup) add() { g.open++ }
+func (g *flushGroup) add() { g.open.Add(1) }
 
 func (g *flushGroup) remove() {
-	g.open--
-	g.check()
-}
-
-func (g *flushGroup) seal() {
-	g.sealed = true
-	g.check()
-}
-
-func (g *flushGroup) check() {
-	if g.sealed && g.open == 0 {
+	if g.open.Add(-1) == 0 {
 		close(g.settled)
 	}
 }
+
+// seal says that nothing is added any more.
+func (g *flushGroup) seal() { g.remove() }

@@ -114,17 +114,22 @@ func (p *Producer) Produce(ctx context.Context, rec Record, done func(Result, er
 	defer p.unlock()
 	if p.shut {
 		p.buf.release(e.size)
-		p.later([]settlement{{done: done, err: &Error{Err: ErrClosed}}})
+		p.later([]settlement{{done: done, err: &Error{Err: ErrClosed}, flush: p.hold()}})
 		return nil
 	}
-	e.flush = p.flush
-	e.flush.add()
+	e.flush = p.hold()
 	p.enqueue(e)
 	if p.sweepAt.IsZero() || e.deadline.Before(p.sweepAt) {
 		p.sweepAt = e.deadline
 		kick(p.sweepC)
 	}
 	return &Ticket{p, e}
+}
+
+// hold makes the next Flush wait for one settlement more.
+func (p *Producer) hold() *flushGroup {
+	p.flush.add()
+	return p.flush
 }
 
 func (p *Producer) takeRoom(ctx context.Context, e *entry) error {
@@ -191,13 +196,12 @@ func (p *Producer) settle(ss []settlement, e *entry, res Result, err error, mayb
 	if err != nil {
 		err = &Error{Err: err, MaybeWritten: maybe || e.maybe}
 	}
-	ss = append(ss, settlement{e.done, res, err})
+	ss = append(ss, settlement{e.done, res, err, e.flush})
 	if e.batch == nil {
 		e.rec = Record{} // it may stay in a queue for a while
 	}
 	e.done = nil
 	p.buf.release(e.size)
-	e.flush.remove()
 	return ss
 }
 
@@ -264,7 +268,7 @@ func (p *Producer) sealFlush() []*flushGroup {
 	p.flush.seal()
 	open := make([]*flushGroup, 0, len(p.flushes)+1)
 	for _, g := range append(p.flushes, p.flush) {
-		if g.open > 0 {
+		if g.open.Load() > 0 {
 			open = append(open, g)
 		}
 	}

@@ -68,13 +68,15 @@ type entry struct {
 
 // settlement is a call to be made once the mutex is free.
 type settlement struct {
-	done func(Result, error)
-	res  Result
-	err  error
+	done  func(Result, error)
+	res   Result
+	err   error
+	flush *flushGroup
 }
 
 func run(ss []settlement) {
 	for _, s := range ss {
 		s.done(s.res, s.err)
+		s.flush.remove()
 	}
 }

@@ -1,0 +1,319 @@
+package messaging
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/segmentio/kafka-go/compress"
+
+	"github.com/expensevault/sharedlibrary/events"
+	"github.com/expensevault/sharedlibrary/internal/backoff"
+	"github.com/expensevault/sharedlibrary/internal/cluster"
+	"github.com/expensevault/sharedlibrary/internal/kerr"
+	"github.com/expensevault/sharedlibrary/internal/producer"
+	"github.com/expensevault/sharedlibrary/internal/wire"
+)
+
+const (
+	// defaultBufferBytes bounds what is not settled.
+	defaultBufferBytes = 32 << 20
+	// firstBackoff grows to Config.RetryBackoff.
+	firstBackoff = 50 * time.Millisecond
+)
+
+// KafkaPublisher is the [Publisher] that writes to Kafka. It is safe for
+// concurrent use; one of them serves a whole process. Close it at the end.
+type KafkaPublisher struct {
+	enc    encoder
+	engine *producer.Producer
+	bound  time.Duration // of Close
+}
+
+var _ Publisher = (*KafkaPublisher)(nil)
+
+// Receipt says where an acknowledged event stands.
+type Receipt struct {
+	Topic     string
+	Partition int
+	Offset    int64 // -1 when the broker did not say, as with AcksNone
+}
+
+// NewKafkaPublisher returns a publisher for the cluster that cfg names. It
+// fails for settings that [Config.Validate] refuses or files that can't be
+// read; it does not connect yet, so a cluster that is away is no error here.
+func NewKafkaPublisher(cfg Config, opts ...PublisherOption) (*KafkaPublisher, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	o := publisherOptions{bufferBytes: defaultBufferBytes}
+	for _, opt := range opts {
+		opt.applyPublisher(&o)
+	}
+	if o.bufferBytes <= 0 {
+		return nil, fmt.Errorf("messaging: WithBufferBytes(%d): the buffer must have room", o.bufferBytes)
+	}
+	log := o.logger()
+	params, err := cfg.clusterParams(log)
+	if err != nil {
+		return nil, err
+	}
+	params.Wire.Dial = o.dial
+	p := producer.Params{
+		Cluster:        cluster.New(params),
+		Logger:         log,
+		Acks:           int16(cfg.Acks),
+		Idempotent:     cfg.EnableIdempotence,
+		MaxInFlight:    cfg.MaxInFlight,
+		MessageTimeout: cfg.MessageTimeout,
+		RequestTimeout: cfg.RequestTimeout,
+		Backoff:        backoff.Policy{Min: min(firstBackoff, cfg.RetryBackoff), Max: cfg.RetryBackoff},
+		Partitioner:    producer.CRC32,
+		Compression:    compressionOf(cfg.Compression),
+		BufferBytes:    o.bufferBytes,
+	}
+	if cfg.Partitioner == PartitionerMurmur2 {
+		p.Partitioner = producer.Murmur2
+	}
+	return &KafkaPublisher{
+		enc:    encoder{headers: cfg.Headers, topics: cfg.Topics},
+		engine: producer.New(p),
+		bound:  cfg.MessageTimeout,
+	}, nil
+}
+
+func compressionOf(name string) compress.Compression {
+	switch name {
+	case "gzip":
+		return compress.Gzip
+	case "snappy":
+		return compress.Snappy
+	case "lz4":
+		return compress.Lz4
+	case "zstd":
+		return compress.Zstd
+	default:
+		return compress.None
+	}
+}
+
+// Publish writes events and waits until each of them is settled; see
+// [Publisher]. It takes Config.MessageTimeout at most. The error is a
+// [*PublishError], or unwraps to one per event that failed. When ctx ends,
+// what was not sent is taken back, and what was sent is reported as possibly
+// written, while its outcome is still settled behind the scenes.
+func (p *KafkaPublisher) Publish(ctx context.Context, evs ...events.IntegrationEvent) error {
+	recs := make([]Record, len(evs))
+	ids := make([]uuid.UUID, len(evs))
+	for i, e := range evs {
+		r, err := p.enc.encode(ctx, e)
+		if err != nil {
+			return err
+		}
+		recs[i], ids[i] = r, e.Metadata().EventID
+	}
+	return p.publish(ctx, recs, ids)
+}
+
+// PublishRecords writes records as they are, without a stamp or further
+// headers, and waits as [KafkaPublisher.Publish] does. Topics are names on the
+// broker: Config.Topics is not applied. It is for what is encoded already: an
+// outbox, dead letters, other formats.
+func (p *KafkaPublisher) PublishRecords(ctx context.Context, recs ...Record) error {
+	ids := make([]uuid.UUID, len(recs))
+	for i := range recs {
+		ids[i] = recs[i].eventID()
+		if err := recs[i].check(); err != nil {
+			return &PublishError{Topic: recs[i].Topic, EventID: ids[i], Err: err}
+		}
+	}
+	return p.publish(ctx, recs, ids)
+}
+
+type outcome struct {
+	i   int
+	err error
+}
+
+func (p *KafkaPublisher) publish(ctx context.Context, recs []Record, ids []uuid.UUID) error {
+	ch := make(chan outcome, len(recs))
+	tickets := make([]*producer.Ticket, len(recs))
+	for i, r := range recs {
+		tickets[i] = p.engine.Produce(ctx, producer.Record(r), func(_ producer.Result, err error) { ch <- outcome{i, err} })
+	}
+	failed := make([]*PublishError, len(recs))
+	done, bad := ctx.Done(), 0
+	for range recs {
+		var o outcome
+		select {
+		case o = <-ch:
+		case <-done:
+			for _, t := range tickets {
+				t.Cancel(ctx.Err())
+			}
+			done = nil // everything is settled now, and on its way through ch
+			o = <-ch
+		}
+		if o.err != nil {
+			failed[o.i] = publishError(recs[o.i].Topic, ids[o.i], o.err)
+			bad++
+		}
+	}
+	switch {
+	case bad == 0:
+		return nil
+	case len(recs) == 1:
+		return failed[0]
+	}
+	out := publishErrors{acknowledged: len(recs) - bad}
+	for _, f := range failed {
+		if f != nil {
+			out.errs = append(out.errs, f)
+		}
+	}
+	return out
+}
+
+// PublishAsync takes an event, and calls done exactly once when it is settled.
+// It blocks only while the buffer is full, and then fails with [ErrBufferFull]
+// when Config.MessageTimeout has passed. Events of one goroutine keep their
+// order within a partition. done must not block; a nil done is for who does not
+// want to know. ctx counts until the event is settled: a request's context
+// takes the event back when the request ends, so detach it by
+// [context.WithoutCancel] where the event is to outlive the request.
+func (p *KafkaPublisher) PublishAsync(ctx context.Context, e events.IntegrationEvent, done func(Receipt, error)) {
+	if done == nil {
+		done = func(Receipt, error) {}
+	}
+	r, err := p.enc.encode(ctx, e)
+	if err != nil {
+		done(Receipt{}, err)
+		return
+	}
+	id := e.Metadata().EventID
+	var w watch
+	t := p.engine.Produce(ctx, producer.Record(r), func(res producer.Result, err error) {
+		w.settled()
+		if err != nil {
+			done(Receipt{}, publishError(r.Topic, id, err))
+			return
+		}
+		done(Receipt{Topic: r.Topic, Partition: int(res.Partition), Offset: res.Offset}, nil)
+	})
+	if t != nil && ctx.Done() != nil {
+		w.start(context.AfterFunc(ctx, func() { t.Cancel(ctx.Err()) }))
+	}
+}
+
+// watch is a context.AfterFunc that ends with an event, whichever comes first.
+type watch struct {
+	mu   sync.Mutex
+	over bool
+	stop func() bool
+}
+
+func (w *watch) start(stop func() bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stop = stop; w.over {
+		stop()
+	}
+}
+
+func (w *watch) settled() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over = true; w.stop != nil {
+		w.stop()
+	}
+}
+
+// Flush waits until everything that was taken before it is settled. Its error is ctx's.
+func (p *KafkaPublisher) Flush(ctx context.Context) error { return p.engine.Flush(ctx) }
+
+// Close refuses new events, waits until the others are settled, for
+// Config.MessageTimeout at most, and frees everything. Its error says how many
+// were given up; each of them got its own. A second Close returns [ErrClosed].
+// It must not be called from a function given to PublishAsync.
+func (p *KafkaPublisher) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), p.bound)
+	defer cancel()
+	left, err := p.engine.Close(ctx)
+	switch {
+	case err != nil:
+		return ErrClosed
+	case left > 0:
+		return fmt.Errorf("messaging: %d events were not acknowledged in time and are given up", left)
+	}
+	return nil
+}
+
+// publishError makes the engine's error one of ours.
+func publishError(topic string, id uuid.UUID, err error) *PublishError {
+	out := &PublishError{Topic: topic, EventID: id}
+	var e *producer.Error
+	if errors.As(err, &e) {
+		out.MaybeWritten = e.MaybeWritten
+		err = e.Err
+	}
+	out.Err = classify(err)
+	return out
+}
+
+// classify puts the error of this package that fits before an engine's error.
+func classify(err error) error {
+	kind := kindOf(err)
+	if kind == nil {
+		return err
+	}
+	return &classified{kind: kind, cause: err}
+}
+
+func kindOf(err error) error {
+	// The engine's own verdicts come first: the last try's trouble stands behind them in the chain.
+	switch {
+	case errors.Is(err, producer.ErrClosed):
+		return ErrClosed
+	case errors.Is(err, producer.ErrBufferFull):
+		return ErrBufferFull
+	case errors.Is(err, producer.ErrTimeout):
+		return ErrTimeout
+	}
+	var auth *wire.AuthError
+	if errors.As(err, &auth) {
+		return ErrAuthentication
+	}
+	var code kerr.Code
+	if !errors.As(err, &code) {
+		return nil
+	}
+	switch code { //nolint:exhaustive // the others stand for themselves
+	case kerr.UnknownTopicOrPartition:
+		return ErrUnknownTopic
+	case kerr.TopicAuthorizationFailed, kerr.ClusterAuthorizationFailed, kerr.GroupAuthorizationFailed:
+		return ErrNotAuthorized
+	case kerr.SaslAuthenticationFailed:
+		return ErrAuthentication
+	case kerr.MessageTooLarge, kerr.RecordListTooLarge:
+		return ErrTooLarge
+	}
+	return nil
+}
+
+// classified says what kind of error its cause is.
+type classified struct{ kind, cause error }
+
+func (c *classified) Error() string { return c.kind.Error() + ": " + c.cause.Error() }
+
+func (c *classified) Unwrap() []error { return []error{c.kind, c.cause} }
+
+func (o *commonOptions) logger() *slog.Logger {
+	if o.log == nil {
+		return slog.Default()
+	}
+	return o.log
+}
