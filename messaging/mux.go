@@ -266,21 +266,3 @@ func decodeBody(r *Record, e events.IntegrationEvent) (err error) {
 	}
 	return nil
 }
-
-// checkTopicName holds a name against Kafka's own rules.
-func checkTopicName(name string) error {
-	switch {
-	case name == "":
-		return errors.New("the topic's name is empty")
-	case name == "." || name == "..":
-		return fmt.Errorf("the topic's name is %q, which Kafka does not allow", name)
-	case len(name) > 249:
-		return fmt.Errorf("the topic's name %.40q… has %d bytes; Kafka allows 249", name, len(name))
-	}
-	for _, c := range name {
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-') {
-			return fmt.Errorf("the topic's name %q contains %q: Kafka allows a-z, A-Z, 0-9, '.', '_' and '-'", name, c)
-		}
-	}
-	return nil
-}

@@ -1,0 +1,48 @@
+package producer
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestPartitionersAgreeWithRealClients uses what librdkafka and the Java client answered; see testdata/README.md.
+func TestPartitionersAgreeWithRealClients(t *testing.T) {
+	t.Parallel()
+	for file, by := range map[string]Partitioner{"crc32": CRC32, "murmur2": Murmur2} {
+		t.Run(file, func(t *testing.T) {
+			t.Parallel()
+			data, err := os.ReadFile("testdata/partition_" + file + ".json")
+			require.NoError(t, err)
+			var vectors []struct {
+				KeyHex     string
+				Partitions int32
+				Partition  int32
+			}
+			require.NoError(t, json.Unmarshal(data, &vectors))
+			require.Greater(t, len(vectors), 100)
+			for _, v := range vectors {
+				key, err := hex.DecodeString(v.KeyHex)
+				require.NoError(t, err)
+				got, ok := by(key, v.Partitions)
+				require.True(t, ok, v.KeyHex)
+				require.Equal(t, v.Partition, got, "key %s on %d", v.KeyHex, v.Partitions)
+			}
+		})
+	}
+}
+
+func TestRecordsWithoutAKeyGoAnywhere(t *testing.T) {
+	t.Parallel()
+	_, ok := CRC32(nil, 3)
+	require.False(t, ok)
+	_, ok = CRC32([]byte{}, 3)
+	require.False(t, ok, "librdkafka takes an empty key for none")
+	_, ok = Murmur2(nil, 3)
+	require.False(t, ok)
+	_, ok = Murmur2([]byte{}, 3)
+	require.True(t, ok, "the Java client hashes an empty key")
+}
