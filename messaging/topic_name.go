@@ -12,7 +12,7 @@ const maxTopicName = 249
 func checkTopicName(s string) error {
 	switch {
 	case s == "":
-		return errors.New("the topic has no name")
+		return errors.New("the topic's name is empty")
 	case s == "." || s == "..":
 		return fmt.Errorf("topic %q: Kafka takes neither . nor ..", s)
 	case len(s) > maxTopicName:
