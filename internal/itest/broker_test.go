@@ -1,0 +1,116 @@
+package itest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/stretchr/testify/require"
+	"github.com/testcontainers/testcontainers-go"
+	"github.com/testcontainers/testcontainers-go/log"
+	containers "github.com/testcontainers/testcontainers-go/modules/kafka"
+)
+
+// A broker is one Kafka for a run of the conformance suite.
+type broker struct {
+	kind    string
+	address string // comma-separated host:port, without encryption or names
+	topics  *atomic.Int64
+}
+
+// eachBroker runs f on every kind of broker, at once.
+func eachBroker(t *testing.T, f func(t *testing.T, b broker)) {
+	t.Helper()
+	for kind, start := range map[string]func(*testing.T) string{
+		realBroker:      startReal,
+		containerBroker: startContainer,
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			f(t, broker{kind: kind, address: start(t), topics: new(atomic.Int64)})
+		})
+	}
+}
+
+// startReal does not start anything: the broker was given.
+func startReal(t *testing.T) string {
+	t.Helper()
+	return env(t, realBroker, "KAFKA_BOOTSTRAP_SERVERS")
+}
+
+// startContainer needs a Docker engine; DOCKER_HOST and testcontainers' own variables are honoured. The container lives
+// as long as the test and its subtests.
+func startContainer(t *testing.T) string {
+	t.Helper()
+	image := os.Getenv("ITEST_KAFKA_IMAGE")
+	if image == "" {
+		image = "confluentinc/confluent-local:7.5.0"
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	if err := docker(ctx); err != nil {
+		absent(t, containerBroker, err.Error())
+	}
+	container, err := containers.Run(ctx, image, containers.WithClusterID("conformance"), testcontainers.WithLogger(log.TestLogger(t)), testcontainers.WithEnv(map[string]string{
+		"KAFKA_AUTO_CREATE_TOPICS_ENABLE":        "false",
+		"KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+	}))
+	if container != nil {
+		t.Cleanup(func() {
+			if err := testcontainers.TerminateContainer(container); err != nil {
+				t.Errorf("the container was not removed: %v", err)
+			}
+		})
+	}
+	if err != nil {
+		absent(t, containerBroker, fmt.Sprintf("%s did not start: %v", image, err))
+	}
+	brokers, err := container.Brokers(ctx)
+	require.NoError(t, err)
+	return strings.Join(brokers, ",")
+}
+
+// docker asks the engine whether it is there. testcontainers panics where it finds none at all.
+func docker(ctx context.Context) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("no Docker engine: %v", r)
+		}
+	}()
+	provider, err := testcontainers.NewDockerProvider()
+	if err != nil {
+		return fmt.Errorf("no Docker engine: %w", err)
+	}
+	defer func() { _ = provider.Close() }()
+	if err := provider.Health(ctx); err != nil {
+		return fmt.Errorf("the Docker engine does not answer: %w", err)
+	}
+	return nil
+}
+
+// admin is another client than ours.
+func (b broker) admin() *kafka.Client {
+	return &kafka.Client{Addr: kafka.TCP(strings.Split(b.address, ",")...), Timeout: 20 * time.Second}
+}
+
+// name makes a name that no other test, and no earlier run, has used.
+func (b broker) name(prefix string) string {
+	return fmt.Sprintf("%s.n%d.t%d", prefix, b.topics.Add(1), time.Now().UnixNano())
+}
+
+// topic creates a topic that no other test knows, by another client than ours.
+func (b broker) topic(t *testing.T, partitions int) string {
+	t.Helper()
+	topic := b.name("itest")
+	created, err := b.admin().CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
+		Topics: []kafka.TopicConfig{{Topic: topic, NumPartitions: partitions, ReplicationFactor: 1}},
+	})
+	require.NoError(t, err)
+	require.NoError(t, created.Errors[topic])
+	return topic
+}

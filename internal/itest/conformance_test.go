@@ -1,0 +1,34 @@
+package itest
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestConformance is one suite for every kind of broker.
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	eachBroker(t, func(t *testing.T, b broker) {
+		for _, c := range []struct {
+			name string
+			run  func(*testing.T, broker)
+		}{
+			{"other clients agree with each other", otherClientsAgree},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				c.run(t, b)
+			})
+		}
+	})
+}
+
+// otherClientsAgree shows that the two clients by which we judge ours read alike.
+func otherClientsAgree(t *testing.T, b broker) {
+	topic := b.topic(t, 3)
+	kcat(t, strings.NewReader("user-1=first\nuser-2=second, with a comma\nuser-1=third"), "-P", "-b", b.address, "-t", topic, "-K", "=", "-H", "content-type=text/plain", "-H", "a=b,c:d")
+	byKcat, byConsole := kcatRead(t, b, topic, 3), consoleRead(t, b, topic, 3)
+	require.ElementsMatch(t, byKcat, byConsole)
+}
