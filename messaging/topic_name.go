@@ -18,11 +18,11 @@ func checkTopicName(s string) error {
 	case len(s) > maxTopicName:
 		return fmt.Errorf("topic %.40q… has %d bytes, Kafka takes %d at most", s, len(s), maxTopicName)
 	}
-	for i := range len(s) {
-		switch c := s[i]; {
+	for _, c := range s {
+		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
 		default:
-			return fmt.Errorf("topic %q: Kafka takes letters, digits, '.', '_' and '-' alone", s)
+			return fmt.Errorf("topic %q contains %q: Kafka takes letters, digits, '.', '_' and '-' alone", s, c)
 		}
 	}
 	return nil
