@@ -2,6 +2,16 @@ module github.com/expensevault/sharedlibrary/messaging/embedded
 
 go 1.26.0
 
-require github.com/expensevault/sharedlibrary v0.0.0-00010101000000-000000000000
+require (
+	github.com/segmentio/kafka-go v0.4.51
+	github.com/stretchr/testify v1.12.1
+	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c
+)
 
-replace github.com/expensevault/sharedlibrary => ../..
+require (
+	github.com/klauspost/compress v1.20.0 // indirect
+	github.com/pierrec/lz4/v4 v4.1.30 // indirect
+	github.com/twmb/franz-go v1.22.0 // indirect
+	github.com/twmb/franz-go/pkg/kmsg v1.14.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+)
