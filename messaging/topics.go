@@ -124,8 +124,7 @@ func wantedTopics(cfg Config, specs []TopicSpec) ([]*wantedTopic, error) {
 		w := &wantedTopic{TopicSpec: s, settings: settings}
 		if other := byName[s.Name]; other != nil {
 			if !w.same(other) {
-				errs = append(errs, fmt.Errorf("messaging: topic %q: wanted in two different ways; "+
-					"give the specs that Config.Topics maps to it the same settings", s.Name))
+				errs = append(errs, fmt.Errorf("messaging: topic %q: two specs want it differently: leave one of them out", s.Name))
 			}
 			continue
 		}
@@ -138,27 +137,27 @@ func wantedTopics(cfg Config, specs []TopicSpec) ([]*wantedTopic, error) {
 func (s *TopicSpec) check() (map[string]string, error) {
 	errs := []error{checkTopicName(s.Name)}
 	if s.Partitions < 0 || s.Partitions > math.MaxInt32 {
-		errs = append(errs, fmt.Errorf("Partitions is %d: give 1 or more, or 0 for the broker's default", s.Partitions))
+		errs = append(errs, fmt.Errorf("has Partitions %d: give 1 or more, or 0 for the broker's default", s.Partitions))
 	}
 	if s.ReplicationFactor < 0 || s.ReplicationFactor > math.MaxInt16 {
-		errs = append(errs, fmt.Errorf("ReplicationFactor is %d: give 1 or more, or 0 for the broker's default", s.ReplicationFactor))
+		errs = append(errs, fmt.Errorf("has ReplicationFactor %d: give 1 or more, or 0 for the broker's default", s.ReplicationFactor))
 	}
 	settings := maps.Clone(s.Config)
 	if settings == nil {
 		settings = map[string]string{}
 	}
 	if _, ok := settings[""]; ok {
-		errs = append(errs, errors.New("Config has a setting without a name"))
+		errs = append(errs, errors.New("has a setting without a name in Config"))
 	}
 	if _, ok := settings[configRetention]; ok && s.Retention != 0 {
-		errs = append(errs, errors.New("both Retention and Config[retention.ms] are set: give one of them"))
+		errs = append(errs, errors.New("has both Retention and Config[retention.ms]: give one of them"))
 	}
 	switch ms := s.Retention.Milliseconds(); {
 	case s.Retention == 0:
 	case s.Retention == RetentionForever:
 		settings[configRetention] = "-1"
 	case s.Retention < 0 || s.Retention%time.Millisecond != 0:
-		errs = append(errs, fmt.Errorf("Retention is %s: give whole milliseconds, RetentionForever, or 0 for the broker's default", s.Retention))
+		errs = append(errs, fmt.Errorf("has Retention %s: give whole milliseconds, RetentionForever, or 0 for the broker's default", s.Retention))
 	default:
 		settings[configRetention] = strconv.FormatInt(ms, 10)
 	}

@@ -14,7 +14,7 @@ import (
 func TestWantedTopics(t *testing.T) {
 	t.Parallel()
 	cfg := DefaultConfig()
-	cfg.Topics = map[string]string{"a.b.c": "custom", "a.b.d": "custom"}
+	cfg.Topics = map[string]string{"a.b.c": "custom"}
 	for _, c := range []struct {
 		name  string
 		specs []TopicSpec
@@ -24,19 +24,19 @@ func TestWantedTopics(t *testing.T) {
 		{name: "none"},
 		{name: "in order", specs: []TopicSpec{{Name: "z.z.z"}, {Name: "a.a.a"}}, want: []string{"z.z.z", "a.a.a"}},
 		{name: "mapped", specs: []TopicSpec{{Name: "a.b.c"}}, want: []string{"custom"}},
-		{name: "two on one", specs: []TopicSpec{{Name: "a.b.c", Partitions: 3}, {Name: "a.b.d", Partitions: 3}}, want: []string{"custom"}},
+		{name: "two on one", specs: []TopicSpec{{Name: "a.b.c", Partitions: 3}, {Name: "custom", Partitions: 3}}, want: []string{"custom"}},
 		{name: "retention either way", specs: []TopicSpec{
 			{Name: "a.b.c", Retention: time.Second},
-			{Name: "a.b.d", Config: map[string]string{"retention.ms": "1000"}},
+			{Name: "custom", Config: map[string]string{"retention.ms": "1000"}},
 		}, want: []string{"custom"}},
-		{name: "two on one at odds", specs: []TopicSpec{{Name: "a.b.c", Partitions: 3}, {Name: "a.b.d"}}, err: `topic "custom": wanted in two different ways`},
+		{name: "two on one at odds", specs: []TopicSpec{{Name: "a.b.c", Partitions: 3}, {Name: "custom"}}, err: `topic "custom": two specs want it differently`},
 		{name: "no name", specs: []TopicSpec{{}}, err: "empty"},
 		{name: "illegal name", specs: []TopicSpec{{Name: "a b"}}, err: `a b`},
-		{name: "partitions", specs: []TopicSpec{{Name: "t", Partitions: -1}}, err: `topic "t": Partitions is -1: give 1 or more`},
-		{name: "too many partitions", specs: []TopicSpec{{Name: "t", Partitions: 1 << 31}}, err: "Partitions is 2147483648"},
-		{name: "replication", specs: []TopicSpec{{Name: "t", ReplicationFactor: 1 << 15}}, err: "ReplicationFactor is 32768"},
-		{name: "retention below a millisecond", specs: []TopicSpec{{Name: "t", Retention: time.Microsecond}}, err: "Retention is 1µs"},
-		{name: "negative retention", specs: []TopicSpec{{Name: "t", Retention: -time.Second}}, err: "Retention is -1s"},
+		{name: "partitions", specs: []TopicSpec{{Name: "t", Partitions: -1}}, err: `topic "t": has Partitions -1: give 1 or more`},
+		{name: "too many partitions", specs: []TopicSpec{{Name: "t", Partitions: 1 << 31}}, err: "Partitions 2147483648"},
+		{name: "replication", specs: []TopicSpec{{Name: "t", ReplicationFactor: 1 << 15}}, err: "ReplicationFactor 32768"},
+		{name: "retention below a millisecond", specs: []TopicSpec{{Name: "t", Retention: time.Microsecond}}, err: "Retention 1µs"},
+		{name: "negative retention", specs: []TopicSpec{{Name: "t", Retention: -time.Second}}, err: "Retention -1s"},
 		{name: "retention twice", specs: []TopicSpec{{
 			Name: "t", Retention: time.Second, Config: map[string]string{"retention.ms": "1000"},
 		}}, err: "give one of them"},
