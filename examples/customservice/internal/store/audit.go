@@ -1,0 +1,76 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// AuditEntry is one event as it reached the audit consumer.
+type AuditEntry struct {
+	EventID       uuid.UUID       `json:"eventId"`
+	Topic         string          `json:"topic"`
+	Partition     int32           `json:"partition"`
+	Offset        int64           `json:"offset"`
+	ItemID        uuid.UUID       `json:"-"` // uuid.Nil: an event that is not about an item
+	UserID        uuid.UUID       `json:"userId"`
+	Time          time.Time       `json:"time"` // the event's own
+	CorrelationID string          `json:"correlationId"`
+	CausationID   string          `json:"causationId,omitempty"`
+	Payload       json.RawMessage `json:"payload"` // as it stands in the topic
+}
+
+// Append adds the entry to the trail; false says that the event is there
+// already, from an earlier delivery. The trail can't be changed otherwise: the
+// database refuses it.
+func (s *Store) Append(ctx context.Context, e AuditEntry) (bool, error) {
+	result, err := s.write.ExecContext(ctx,
+		`INSERT INTO audit (event_id, topic, source_part, source_offset, item_id, user_id, event_ms, correlation_id, causation_id, payload)
+		 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (event_id) DO NOTHING`,
+		e.EventID, e.Topic, e.Partition, e.Offset, uuid.NullUUID{UUID: e.ItemID, Valid: e.ItemID != uuid.Nil}, e.UserID,
+		millis(e.Time), e.CorrelationID, e.CausationID, string(e.Payload))
+	if err != nil {
+		return false, fmt.Errorf("store: append to the audit trail: %w", err)
+	}
+	n, err := result.RowsAffected()
+	if err != nil {
+		return false, fmt.Errorf("store: append to the audit trail: %w", err)
+	}
+	return n == 1, nil
+}
+
+// Trail returns what happened to the item, in the order in which it happened,
+// and what its events caused. At most limit entries, the oldest.
+func (s *Store) Trail(ctx context.Context, itemID uuid.UUID, limit int) ([]AuditEntry, error) {
+	rows, err := s.read.QueryContext(ctx,
+		`SELECT event_id, topic, source_part, source_offset, item_id, user_id, event_ms, correlation_id, causation_id, payload
+		 FROM audit
+		 WHERE item_id = $1 OR item_id IS NULL AND causation_id IN (SELECT CAST(event_id AS TEXT) FROM audit WHERE item_id = $1)
+		 ORDER BY event_ms, seq LIMIT $2`, itemID, limit)
+	if err != nil {
+		return nil, fmt.Errorf("store: read the audit trail: %w", err)
+	}
+	defer rows.Close()
+	var out []AuditEntry
+	for rows.Next() {
+		var (
+			e       AuditEntry
+			item    uuid.NullUUID
+			ms      int64
+			payload string
+		)
+		err := rows.Scan(&e.EventID, &e.Topic, &e.Partition, &e.Offset, &item, &e.UserID, &ms, &e.CorrelationID, &e.CausationID, &payload)
+		if err != nil {
+			return nil, fmt.Errorf("store: read the audit trail: %w", err)
+		}
+		e.ItemID, e.Time, e.Payload = item.UUID, fromMillis(ms), json.RawMessage(payload)
+		out = append(out, e)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("store: read the audit trail: %w", err)
+	}
+	return out, nil
+}
