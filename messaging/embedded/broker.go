@@ -4,124 +4,137 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-// Broker is a running one. It is safe for concurrent use.
+// Broker is one or more running brokers. Its methods may be called concurrently.
 type Broker struct {
-	cluster *kfake.Cluster
-	lock    *os.File // of the data folder; nil in memory
-	stop    func() bool
-	once    sync.Once
-	done    chan struct{}
+	addr      string
+	cluster   *kfake.Cluster
+	listeners *listeners
+	log       *logger
+	unlock    func() error
+
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error // of the stop; read after done
 }
 
-// Start starts a broker with the defaults: one node, a free port on 127.0.0.1,
-// data in memory, no topics, topics of 6 partitions where the creator names no
-// number, and none created by mere use. It accepts connections when Start
-// returns, and stops when ctx ends or by Close.
-//
-// The error is about the port (in use), or the folder (not writable, or another
-// broker's at the moment).
+// Start starts a broker that runs until ctx ends or Close is called. When it returns, the topics exist and clients can
+// connect. A port or a folder that is taken is [ErrPortInUse] or [ErrFolderInUse]; every error names the option at fault and
+// what to do. After an error nothing is left running.
 func Start(ctx context.Context, opts ...Option) (*Broker, error) {
-	if err := ctx.Err(); err != nil {
+	s := newSettings(opts)
+	if err := s.validate(); err != nil {
 		return nil, err
 	}
-	o := options{partitions: 6, nodes: 1}
-	for _, opt := range opts {
-		opt(&o)
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("embedded: not started: %w", context.Cause(ctx))
 	}
-	if err := o.validate(); err != nil {
-		return nil, fmt.Errorf("embedded: %w", err)
-	}
-	b := &Broker{done: make(chan struct{})}
-	if o.dir != "" {
-		lock, err := lockFolder(o.dir)
+
+	unlock := func() error { return nil }
+	if s.inFolder {
+		dir, err := filepath.Abs(s.folder)
+		if err != nil {
+			return nil, fmt.Errorf("embedded: WithDataDir(%q): %w", s.folder, err)
+		}
+		s.folder = dir
+		lock, err := lockFolder(dir)
 		if err != nil {
 			return nil, err
 		}
-		b.lock = lock
-	}
-	c, err := kfake.NewCluster(o.kfake()...)
-	if err != nil {
-		b.unlock()
-		if o.port != 0 && errors.Is(err, syscall.EADDRINUSE) {
-			return nil, fmt.Errorf("embedded: port %d is in use: stop what listens there, or leave WithPort out for a free one: %w", o.port, err)
+		unlock = lock.Close
+		if len(s.users) > 0 {
+			if err := forgetUsers(dir); err != nil {
+				return nil, errors.Join(err, unlock())
+			}
 		}
-		return nil, fmt.Errorf("embedded: %w", err)
 	}
-	b.cluster = c
-	b.stop = context.AfterFunc(ctx, b.close)
+
+	b := &Broker{
+		listeners: &listeners{listen: s.listen, tls: s.tls, log: s.log, ready: make(chan struct{}), conns: make(map[*conn]struct{})},
+		log:       &logger{Logger: s.log},
+		unlock:    unlock,
+		done:      make(chan struct{}),
+	}
+	defer close(b.listeners.ready)
+
+	var err error
+	if b.cluster, err = kfake.NewCluster(s.options(b.log, b.listeners.Listen)...); err != nil {
+		if s.inFolder && !strings.HasPrefix(err.Error(), "embedded:") {
+			err = fmt.Errorf("embedded: can't use the data folder %s: repair it, empty it, or give WithDataDir another one: %w", s.folder, err)
+		}
+		return nil, errors.Join(err, unlock())
+	}
+	for _, t := range s.topics {
+		if err := b.ensure(t); err != nil {
+			b.stop()
+			return nil, errors.Join(err, b.err)
+		}
+	}
+	b.addr = strings.Join(b.cluster.ListenAddrs(), ",")
+	s.log.Info("embedded Kafka is running", "addr", b.addr, "folder", s.folder)
+
+	ctx, b.cancel = context.WithCancel(ctx)
+	context.AfterFunc(ctx, b.stop)
 	return b, nil
 }
 
-// Addr is where clients connect: host:port, several separated by commas.
-func (b *Broker) Addr() string { return strings.Join(b.cluster.ListenAddrs(), ",") }
-
-// Cluster is what the broker is made of, for faults on command in tests. Its
-// own API is no part of this module's promises.
-func (b *Broker) Cluster() *kfake.Cluster { return b.cluster }
-
-// Close stops the broker and returns when it has; data in a folder is then
-// complete. Later calls do nothing. The error is always nil.
-func (b *Broker) Close() error {
-	b.stop()
-	b.close()
+func (b *Broker) ensure(t topic) error {
+	if is := b.cluster.TopicInfo(t.name); is != nil {
+		if n := len(b.cluster.PartitionInfos(t.name)); n != t.partitions {
+			b.log.Warn("the topic keeps the partitions that it has", "topic", t.name, "partitions", n, "asked", t.partitions)
+		}
+		return nil
+	}
+	if err := b.cluster.CreateTopic(t.name, int32(t.partitions), nil); err != nil { //nolint:gosec // validated
+		return fmt.Errorf("embedded: WithTopics: can't create %q (topics that differ in '.' and '_' alone collide): %w", t.name, err)
+	}
 	return nil
 }
 
-func (b *Broker) close() {
-	b.once.Do(func() {
-		b.cluster.Close()
-		b.unlock()
-		close(b.done)
-	})
+// Addr is where clients connect: host:port, comma-separated where there are several nodes. It holds after Close too.
+func (b *Broker) Addr() string { return b.addr }
+
+// Close stops the broker, waits until its data is saved and its connections are closed, and says what could not be saved.
+// Later and concurrent calls wait for the same stop and return the same. After it the port and the folder are free.
+func (b *Broker) Close() error {
+	b.cancel()
 	<-b.done
+	return b.err
 }
 
-func (b *Broker) unlock() {
-	if b.lock != nil {
-		_ = b.lock.Close() // frees the lock
-	}
-}
+// Done is closed when the broker has stopped, by Close or by the end of its context.
+func (b *Broker) Done() <-chan struct{} { return b.done }
 
-// lockFolder makes the folder and keeps other brokers out of it until the file is closed.
-func lockFolder(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("embedded: data folder: %w", err)
-	}
-	f, err := os.OpenFile(filepath.Join(dir, "embedded.lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("embedded: data folder: %w", err)
-	}
-	if err := flock(f); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("embedded: the data folder %s belongs to another running broker: stop it, or use another folder: %w", dir, err)
-	}
-	return f, nil
-}
+// Cluster is the broker's inside, to inject faults, to move leaders and to look at groups in our own tests. What kfake offers
+// is not covered by this module's promises: it may change with any release. Its methods must not be called after Close: they
+// would wait for ever.
+func (b *Broker) Cluster() *kfake.Cluster { return b.cluster }
 
-// TB is what [Run] needs of a [testing.TB]; a type of its own keeps package testing out of programs.
-type TB interface {
-	Helper()
-	Cleanup(func())
-	Fatalf(format string, args ...any)
-}
+func (b *Broker) stop() {
+	const patience = 10 * time.Second
 
-// Run starts a broker for a test, and stops it when the test ends. It fails the test where Start returns an error.
-func Run(t TB, opts ...Option) *Broker {
-	t.Helper()
-	b, err := Start(context.Background(), opts...)
-	if err != nil {
-		t.Fatalf("%v", err)
-		return nil
+	defer close(b.done)
+	b.log.startKeeping()
+	closed := make(chan error, 1)
+	go func() {
+		b.cluster.Close()
+		b.listeners.closeAll()
+		closed <- b.unlock()
+	}()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case err := <-closed:
+		b.err = errors.Join(b.log.kept(), err)
+		b.log.Info("embedded Kafka has stopped", "addr", b.addr)
+	case <-timer.C:
+		b.listeners.closeAll()
+		b.err = fmt.Errorf("embedded: close: the broker is busy since %v: does a function given to Cluster().Control wait?", patience)
 	}
-	t.Cleanup(func() { _ = b.Close() })
-	return b
 }

@@ -1,0 +1,4 @@
+package embedded
+
+// Settings lets a test combine options.
+type Settings = settings
