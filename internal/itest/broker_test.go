@@ -14,6 +14,8 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/log"
 	containers "github.com/testcontainers/testcontainers-go/modules/kafka"
+
+	"github.com/expensevault/sharedlibrary/messaging/embedded"
 )
 
 // A broker is one Kafka for a run of the conformance suite.
@@ -27,6 +29,7 @@ type broker struct {
 func eachBroker(t *testing.T, f func(t *testing.T, b broker)) {
 	t.Helper()
 	for kind, start := range map[string]func(*testing.T) string{
+		embeddedBroker:  startEmbedded,
 		realBroker:      startReal,
 		containerBroker: startContainer,
 	} {
@@ -35,6 +38,12 @@ func eachBroker(t *testing.T, f func(t *testing.T, b broker)) {
 			f(t, broker{kind: kind, address: start(t), topics: new(atomic.Int64)})
 		})
 	}
+}
+
+// startEmbedded runs a broker in this process.
+func startEmbedded(t *testing.T) string {
+	t.Helper()
+	return embedded.Run(t).Addr()
 }
 
 // startReal does not start anything: the broker was given.
@@ -104,11 +113,11 @@ func (b broker) name(prefix string) string {
 }
 
 // topic creates a topic that no other test knows, by another client than ours.
-func (b broker) topic(t *testing.T, partitions int) string {
+func (b broker) topic(t testing.TB, partitions int, entries ...kafka.ConfigEntry) string {
 	t.Helper()
 	topic := b.name("itest")
 	created, err := b.admin().CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
-		Topics: []kafka.TopicConfig{{Topic: topic, NumPartitions: partitions, ReplicationFactor: 1}},
+		Topics: []kafka.TopicConfig{{Topic: topic, NumPartitions: partitions, ReplicationFactor: 1, ConfigEntries: entries}},
 	})
 	require.NoError(t, err)
 	require.NoError(t, created.Errors[topic])

@@ -76,7 +76,7 @@ func kcatRead(t *testing.T, b broker, topic string, n int) []message {
 }
 
 // java runs a class of Kafka's own.
-func java(t *testing.T, class string, args ...string) string {
+func java(t *testing.T, in io.Reader, class string, args ...string) string {
 	t.Helper()
 	libs := env(t, otherClients, "KAFKA_TEST_LIBS")
 	if _, err := exec.LookPath("java"); err != nil {
@@ -87,7 +87,7 @@ func java(t *testing.T, class string, args ...string) string {
 		flags = append(flags, "-Dlog4j2.configurationFile="+log)
 	}
 	flags = append(flags, "-cp", libs, class)
-	return command(t, nil, "java", append(flags, args...)...)
+	return command(t, in, "java", append(flags, args...)...)
 }
 
 // consoleRead reads n records of the topic from its beginning by Kafka's own console consumer.
@@ -103,7 +103,7 @@ func consoleRead(t *testing.T, b broker, topic string, n int) []message {
 	}
 	// A value with a comma in it would be ambiguous with the default separator of headers.
 	args = append(args, "--property", "key.separator="+separator, "--property", "headers.separator=\x1e", "--property", "null.literal=\x1d")
-	out := java(t, "org.apache.kafka.tools.consumer.ConsoleConsumer", args...)
+	out := java(t, nil, "org.apache.kafka.tools.consumer.ConsoleConsumer", args...)
 	var messages []message
 	for lines := bufio.NewScanner(strings.NewReader(out)); lines.Scan(); {
 		// CreateTime:1…, Partition:0, Offset:0, headers, key, value

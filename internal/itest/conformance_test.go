@@ -16,6 +16,14 @@ func TestConformance(t *testing.T) {
 			run  func(*testing.T, broker)
 		}{
 			{"other clients agree with each other", otherClientsAgree},
+			{"publish: the guide's events", publishGuideEvents},
+			{"publish: compression", publishCompressed},
+			{"publish: order", publishInOrder},
+			{"publish: partitions as librdkafka", publishWhereLibrdkafkaDoes},
+			{"publish: partitions as Java", publishWhereJavaDoes},
+			{"publish: what every Publisher does", publishConforms},
+			{"publish: no such topic", publishToNoTopic},
+			{"publish: too large", publishTooLarge},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()

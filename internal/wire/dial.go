@@ -112,11 +112,10 @@ func startTLS(ctx context.Context, cfg *tls.Config, addr string, nc net.Conn) (n
 			cert  *tls.CertificateVerificationError
 			host  x509.HostnameError
 			auth  x509.UnknownAuthorityError
-			alert tls.AlertError
 			plain tls.RecordHeaderError
 		)
 		switch {
-		case errors.As(err, &cert), errors.As(err, &host), errors.As(err, &auth), errors.As(err, &alert):
+		case errors.As(err, &cert), errors.As(err, &host), errors.As(err, &auth), isAlert(err):
 			return nil, &AuthError{Addr: addr, Err: err}
 		case errors.As(err, &plain):
 			return nil, &AuthError{Addr: addr, Err: fmt.Errorf("the broker does not speak TLS here: %w", err)}
@@ -126,12 +125,18 @@ func startTLS(ctx context.Context, cfg *tls.Config, addr string, nc net.Conn) (n
 	return tc, nil
 }
 
+// isAlert reports whether the broker ended the TLS connection with an alert. crypto/tls gives these no type of their own
+// but for QUIC: they are the "remote error" operations of a connection.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
+}
+
 // negotiate learns the broker's versions and authenticates.
 func (c *Conn) negotiate(ctx context.Context, p *Params) error {
 	msg, err := c.Do(ctx, &apiversions.Request{}, p.DialTimeout)
 	if err != nil {
-		var alert tls.AlertError // TLS 1.3: a refused client certificate shows at the first read
-		if errors.As(err, &alert) {
+		if isAlert(err) { // TLS 1.3: a refused client certificate shows at the first read
 			return &AuthError{Addr: c.addr, Err: err}
 		}
 		return err
