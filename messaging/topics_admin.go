@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol"
@@ -73,11 +74,15 @@ type topicStep func(context.Context, []*wantedTopic) ([]*wantedTopic, error)
 // ends; the topics left then are late, and the error says why.
 func (a *topicAdmin) again(ctx context.Context, topics []*wantedTopic, step topicStep) error {
 	left := slices.DeleteFunc(slices.Clone(topics), func(w *wantedTopic) bool { return w.late })
+	var last error // that is not merely the end of ctx
 	for try := 0; ; try++ {
 		before := len(left)
 		var err error
 		if left, err = step(ctx, left); len(left) == 0 {
 			return nil
+		}
+		if ctx.Err() == nil || last == nil {
+			last = err
 		}
 		var auth *wire.AuthError
 		refused := errors.As(err, &auth)
@@ -87,16 +92,18 @@ func (a *topicAdmin) again(ctx context.Context, topics []*wantedTopic, step topi
 		if !refused && a.pauses.Wait(ctx, try) {
 			continue
 		}
-		for _, w := range left {
+		names := make([]string, len(left))
+		for i, w := range left {
 			w.late = true
+			names[i] = w.Name
 		}
 		switch {
 		case refused:
 			return classify(err)
 		case errors.Is(context.Cause(ctx), ErrTimeout):
-			return fmt.Errorf("%w: %w", ErrTimeout, err)
+			return fmt.Errorf("%w: topics left open: %s: %w", ErrTimeout, strings.Join(names, ", "), last)
 		default:
-			return fmt.Errorf("%w: %w", ctx.Err(), err)
+			return fmt.Errorf("%w: topics left open: %s: %w", ctx.Err(), strings.Join(names, ", "), last)
 		}
 	}
 }
