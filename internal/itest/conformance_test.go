@@ -24,6 +24,11 @@ func TestConformance(t *testing.T) {
 			{"publish: what every Publisher does", publishConforms},
 			{"publish: no such topic", publishToNoTopic},
 			{"publish: too large", publishTooLarge},
+			{"topics: created, and never changed", ensureCreates},
+			{"topics: the broker's defaults", ensureDefaults},
+			{"topics: mapped names", ensureMapped},
+			{"topics: one cannot be created", ensureSome},
+			{"topics: many processes at once", ensureAtOnce},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()

@@ -19,34 +19,6 @@ import (
 	"github.com/expensevault/sharedlibrary/messaging/embedded"
 )
 
-func TestEnsureTopics(t *testing.T) {
-	t.Parallel()
-	eachBroker(t, func(t *testing.T, b broker) {
-		t.Helper()
-		for _, c := range []struct {
-			name string
-			run  func(*testing.T, broker)
-		}{
-			{"creates, and changes nothing later", ensureCreates},
-			{"the broker's defaults", ensureDefaults},
-			{"mapped names", ensureMapped},
-			{"one cannot be created", ensureSome},
-			{"many processes at once", ensureAtOnce},
-		} {
-			t.Run(c.name, func(t *testing.T) {
-				t.Parallel()
-				c.run(t, b)
-			})
-		}
-	})
-}
-
-func topicsConfig(address string) messaging.Config {
-	cfg := messaging.DefaultConfig()
-	cfg.BootstrapServers = address
-	return cfg
-}
-
 // freshAdmin is another client than ours, which has cached nothing: kafka-go's shared one may answer from what it knew before.
 func freshAdmin(t *testing.T, b broker) *kafka.Client {
 	t.Helper()
@@ -79,7 +51,7 @@ func describeTopic(t *testing.T, b broker, topic string, names ...string) (parti
 }
 
 func ensureCreates(t *testing.T, b broker) {
-	cfg, topic := topicsConfig(b.address), b.name("itest")
+	cfg, topic := b.config(nil), b.name("itest")
 	spec := messaging.TopicSpec{
 		Name: topic, Partitions: 3, ReplicationFactor: 1, Retention: time.Hour,
 		Config: map[string]string{"cleanup.policy": "delete,compact", "max.message.bytes": "2000000"},
@@ -118,20 +90,20 @@ func ensureCreates(t *testing.T, b broker) {
 
 func ensureDefaults(t *testing.T, b broker) {
 	topic := b.name("itest")
-	states, err := messaging.EnsureTopics(t.Context(), topicsConfig(b.address), messaging.TopicSpec{Name: topic})
+	states, err := messaging.EnsureTopics(t.Context(), b.config(nil), messaging.TopicSpec{Name: topic})
 	require.NoError(t, err)
 	require.Equal(t, []messaging.TopicState{{Name: topic, Created: true}}, states)
 	partitions, _ := describeTopic(t, b, topic)
 	require.Positive(t, partitions)
 
-	states, err = messaging.EnsureTopics(t.Context(), topicsConfig(b.address))
+	states, err = messaging.EnsureTopics(t.Context(), b.config(nil))
 	require.NoError(t, err)
 	require.Empty(t, states)
 }
 
 func ensureMapped(t *testing.T, b broker) {
-	cfg, topic, custom := topicsConfig(b.address), b.name("itest"), b.name("custom")
-	cfg.Topics = map[string]string{topic: custom}
+	topic, custom := b.name("itest"), b.name("custom")
+	cfg := b.config(map[string]string{topic: custom})
 	states, err := messaging.EnsureTopics(t.Context(), cfg, messaging.TopicSpec{Name: topic, Partitions: 1})
 	require.NoError(t, err)
 	require.Equal(t, []messaging.TopicState{{Name: custom, Created: true}}, states)
@@ -149,7 +121,7 @@ func ensureMapped(t *testing.T, b broker) {
 func ensureSome(t *testing.T, b broker) {
 	good, wide, there := b.name("itest"), b.name("itest"), b.topic(t, 1)
 	odd := strings.ReplaceAll(there, ".", "_") // which Kafka's metrics could not tell from the other
-	states, err := messaging.EnsureTopics(t.Context(), topicsConfig(b.address),
+	states, err := messaging.EnsureTopics(t.Context(), b.config(nil),
 		messaging.TopicSpec{Name: wide, ReplicationFactor: 99},
 		messaging.TopicSpec{Name: good, Partitions: 1},
 		messaging.TopicSpec{Name: odd},
@@ -162,7 +134,7 @@ func ensureSome(t *testing.T, b broker) {
 
 func ensureAtOnce(t *testing.T, b broker) {
 	const processes = 8
-	cfg, topic := topicsConfig(b.address), b.name("itest")
+	cfg, topic := b.config(nil), b.name("itest")
 	created := make(chan bool, processes)
 	var wg sync.WaitGroup
 	for range processes {
@@ -187,7 +159,7 @@ func ensureAtOnce(t *testing.T, b broker) {
 
 func TestEnsureTopicsWithSASL(t *testing.T) {
 	t.Parallel()
-	cfg := topicsConfig(env(t, realBroker, "KAFKA_TEST_SASL_SSL_BOOTSTRAP"))
+	cfg := broker{address: env(t, realBroker, "KAFKA_TEST_SASL_SSL_BOOTSTRAP")}.config(nil)
 	cfg.SecurityProtocol, cfg.SASLMechanism, cfg.SSLCALocation = "SASL_SSL", "SCRAM-SHA-512", os.Getenv("KAFKA_TEST_CA")
 	topic := broker{topics: new(atomic.Int64)}.name("itest.sasl")
 
@@ -222,7 +194,7 @@ func TestEnsureTopicsEnds(t *testing.T) {
 	nobody := l.Addr().String()
 	require.NoError(t, l.Close())
 
-	cfg := topicsConfig(nobody)
+	cfg := broker{address: nobody}.config(nil)
 	cfg.MessageTimeout, cfg.RetryBackoff = 300*time.Millisecond, 50*time.Millisecond
 	start := time.Now()
 	states, err := messaging.EnsureTopics(t.Context(), cfg, messaging.TopicSpec{Name: "a.b.c"})
@@ -246,7 +218,7 @@ func TestEnsureTopicsOnSeveralNodes(t *testing.T) {
 		specs = append(specs, messaging.TopicSpec{Name: "a.b.c" + strconv.Itoa(i), Partitions: 3, ReplicationFactor: 3})
 	}
 	for _, created := range []bool{true, false} {
-		states, err := messaging.EnsureTopics(t.Context(), topicsConfig(b.Addr()), specs...)
+		states, err := messaging.EnsureTopics(t.Context(), broker{address: b.Addr()}.config(nil), specs...)
 		require.NoError(t, err)
 		require.Len(t, states, len(specs))
 		for i, s := range states {
