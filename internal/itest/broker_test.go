@@ -102,9 +102,9 @@ func docker(ctx context.Context) (err error) {
 	return nil
 }
 
-// admin is another client than ours.
+// admin is another client than ours. It has a transport of its own, since one that has lived on may know old leaders.
 func (b broker) admin() *kafka.Client {
-	return &kafka.Client{Addr: kafka.TCP(strings.Split(b.address, ",")...), Timeout: 20 * time.Second}
+	return &kafka.Client{Addr: kafka.TCP(strings.Split(b.address, ",")...), Timeout: 20 * time.Second, Transport: &kafka.Transport{IdleTimeout: time.Second}}
 }
 
 // name makes a name that no other test, and no earlier run, has used.
