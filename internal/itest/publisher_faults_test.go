@@ -37,7 +37,7 @@ func TestPublisherLosesNothing(t *testing.T) {
 			eachBroker(t, func(t *testing.T, b broker) {
 				topic := b.topic(t, 6)
 				net := newFaultNet()
-				p := publisher(t, b.config(topic), messaging.WithDialer(net.dial))
+				p := publisher(t, b.storyConfig(topic), messaging.WithDialer(net.dial))
 				s := newStory()
 				s.tell(t.Context(), p, keys, per, func(total int) {
 					if total%every == 0 {
@@ -57,10 +57,10 @@ func TestPublisherLosesNothing(t *testing.T) {
 // TestPublisherFollowsTheLeader moves partitions between three brokers under load.
 func TestPublisherFollowsTheLeader(t *testing.T) {
 	t.Parallel()
-	eb := embedded.Run(t, embedded.WithBrokers(3))
+	eb := embedded.Run(t, embedded.WithNodes(3))
 	b := broker{kind: embeddedBroker, address: eb.Addr(), topics: new(atomic.Int64)}
 	topic := b.topic(t, 6)
-	p := publisher(t, b.config(topic))
+	p := publisher(t, b.storyConfig(topic))
 	s := newStory()
 	moves := 0
 	s.tell(t.Context(), p, 16, 200, func(total int) {
@@ -80,7 +80,7 @@ func TestBlackHoleLongerThanTheDeadline(t *testing.T) {
 	t.Parallel()
 	eachBroker(t, func(t *testing.T, b broker) {
 		topic := b.topic(t, 1)
-		cfg := b.config(topic)
+		cfg := b.storyConfig(topic)
 		cfg.MessageTimeout = 2 * time.Second
 		net := newFaultNet()
 		p := publisher(t, cfg, messaging.WithDialer(net.dial))
@@ -117,7 +117,7 @@ func TestUndeadAfterTheDeadline(t *testing.T) {
 	eachBroker(t, func(t *testing.T, b broker) {
 		topic := b.topic(t, 1)
 		net := newFaultNet()
-		p := publisher(t, b.config(topic), messaging.WithDialer(net.dial))
+		p := publisher(t, b.storyConfig(topic), messaging.WithDialer(net.dial))
 		require.NoError(t, p.Publish(t.Context(), &numbered{Key: "k", N: 0}))
 
 		net.undead.Add(1)

@@ -4,14 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	"github.com/segmentio/kafka-go"
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/expensevault/sharedlibrary/events"
 	"github.com/expensevault/sharedlibrary/messaging"
@@ -28,13 +24,9 @@ type numbered struct {
 func (*numbered) Topic() events.Topic    { return events.NewTopic("itest", "story", "numbered") }
 func (e *numbered) PartitionKey() string { return e.Key }
 
-// config leads numbered events to a topic of the broker.
-func (b broker) config(topic string) messaging.Config {
-	cfg := messaging.DefaultConfig()
-	cfg.BootstrapServers = b.address
-	cfg.ClientID = "itest"
-	cfg.Topics = map[string]string{(*numbered)(nil).Topic().String(): topic}
-	return cfg
+// storyConfig leads numbered events to a topic of the broker.
+func (b broker) storyConfig(topic string) messaging.Config {
+	return b.config(map[string]string{(*numbered)(nil).Topic().String(): topic})
 }
 
 // story is what publishers of numbered events were told.
@@ -72,7 +64,7 @@ func (s *story) told(e *numbered, err error) {
 func (s *story) check(t *testing.T, b broker, topic string) {
 	t.Helper()
 	seen := map[string][]int{}
-	for _, r := range b.readAll(t, topic) {
+	for _, r := range b.records(t, topic) {
 		var e numbered
 		require.NoError(t, json.Unmarshal(r.Value, &e))
 		require.Equal(t, e.Key, string(r.Key))
@@ -99,52 +91,6 @@ func (s *story) check(t *testing.T, b broker, topic string) {
 			}
 		}
 	}
-}
-
-// readAll reads a topic to its end by franz-go, committed records alone.
-func (b broker) readAll(t *testing.T, topic string) []*kgo.Record {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
-	end := b.ends(t, topic)
-	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(b.address, ",")...), kgo.ConsumeTopics(topic),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond))
-	require.NoError(t, err)
-	defer cl.Close()
-	var out []*kgo.Record
-	for len(end) > 0 {
-		fetches := cl.PollFetches(ctx)
-		require.NoError(t, ctx.Err(), "partitions that were not read to their end: %v", end)
-		fetches.EachRecord(func(r *kgo.Record) {
-			out = append(out, r)
-			if r.Offset+1 >= end[r.Partition] {
-				delete(end, r.Partition)
-			}
-		})
-	}
-	return out
-}
-
-// ends is the end of every partition that has records.
-func (b broker) ends(t *testing.T, topic string) map[int32]int64 {
-	t.Helper()
-	admin := b.admin()
-	md, err := admin.Metadata(t.Context(), &kafka.MetadataRequest{Topics: []string{topic}})
-	require.NoError(t, err)
-	var reqs []kafka.OffsetRequest
-	for _, p := range md.Topics[0].Partitions {
-		reqs = append(reqs, kafka.LastOffsetOf(p.ID))
-	}
-	res, err := admin.ListOffsets(t.Context(), &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: reqs}})
-	require.NoError(t, err)
-	out := map[int32]int64{}
-	for _, p := range res.Topics[topic] {
-		require.NoError(t, p.Error)
-		if p.LastOffset > 0 {
-			out[int32(p.Partition)] = p.LastOffset
-		}
-	}
-	return out
 }
 
 // tell publishes per events of each of so many keys, one after the other within a key, and calls after when one is settled.
