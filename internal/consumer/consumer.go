@@ -1,40 +1,139 @@
 // Package consumer is the consuming engine: group membership, fetching, offsets.
+//
+// A member joins (group.go), and lives through sessions, one per generation of
+// the group (session.go). A session fetches (fetcher.go) into one partition's
+// queue each (partition.go), whose worker hands record after record to
+// Params.Handle; what was handled is committed (offsets.go).
 package consumer
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/expensevault/sharedlibrary/internal/cluster"
 	"github.com/expensevault/sharedlibrary/internal/recordbatch"
 )
 
-// Params is everything that Run needs.
+// OutOfRange says where to go on when the log no longer holds the group's
+// position: retention has passed it, or the topic was created anew. It is never done silently.
+type OutOfRange uint8
+
+const (
+	// ToEarliest goes on with the first record that the log holds.
+	ToEarliest OutOfRange = iota
+	// StopRun ends Run with an [*OutOfRangeError].
+	StopRun
+)
+
+// Params is everything that Run needs. Where a default is named, zero means it.
 type Params struct {
-	Cluster           *cluster.Cluster
-	Logger            *slog.Logger
+	Cluster           *cluster.Cluster // not shared with another Run: a waiting JoinGroup or fetch keeps its connection busy
+	Logger            *slog.Logger     // nil: no logs
 	Group             string
 	InstanceID        string // group.instance.id; "" for a dynamic member
 	Topics            []string
-	SessionTimeout    time.Duration
-	RebalanceTimeout  time.Duration
-	HeartbeatInterval time.Duration
-	CommitInterval    time.Duration
-	DrainTimeout      time.Duration // how long handlers may go on after a revoke or a stop
-	FetchMaxWait      time.Duration
-	FetchMaxBytes     int32 // per broker and request
-	MaxBatchBytes     int   // of a batch when decompressed
-	StartLatest       bool  // where a group without an offset begins: latest instead of earliest
+	SessionTimeout    time.Duration // 45 s
+	RebalanceTimeout  time.Duration // 60 s
+	HeartbeatInterval time.Duration // 3 s
+	CommitInterval    time.Duration // 1 s
+	// DrainTimeout is how long handlers may go on after a revoke or a stop; 30 s. After
+	// a revoke it is two thirds of RebalanceTimeout at most: the group waits no longer.
+	DrainTimeout      time.Duration
+	FetchMaxWait      time.Duration // 500 ms; how long a broker holds a fetch back when there is nothing
+	FetchMaxBytes     int32         // per broker and request; 50 MiB
+	PartitionMaxBytes int32         // per partition and request; 1 MiB
+	MaxBatchBytes     int           // of a batch when decompressed; 16 MiB
+	MetadataInterval  time.Duration // how often the group's leader looks for new partitions and topics; 10 s, 1 s while a topic is missing
+	StartLatest       bool          // where a group without an offset begins: latest instead of earliest
+	OutOfRange        OutOfRange
 	ReadUncommitted   bool
 	// Handle returns nil when the record is finished. Its error, while ctx lives, ends Run.
-	// Records of one partition are handled in order, one at a time.
+	// Records of one partition are handled in order, one at a time; partitions in parallel.
+	// ctx ends when the partition belongs to another member, or DrainTimeout has passed.
+	// It carries the values of Run's context, and does not end with it.
 	Handle func(ctx context.Context, rec *recordbatch.Record) error
 }
 
 // Run joins the group and handles records until ctx ends; then it returns nil
-// once what was in progress is drained and committed.
+// once what was in progress is drained and committed, which takes DrainTimeout
+// and some seconds at most. A broker that is away, or a topic that is
+// not there yet, is waited for.
+//
+// Its error is one that another try would meet again: Handle's own, a
+// [*PanicError], a [*wire.AuthError], an authorization's [kerr.Code], a static
+// member's ID that another one took ([kerr.FencedInstanceId]), a [*recordbatch.BatchError],
+// an [*OutOfRangeError]. What was handled by then is committed.
 func Run(ctx context.Context, p Params) error {
-	return errors.New("consumer: not there yet")
+	if err := p.complete(); err != nil {
+		return err
+	}
+	log := p.Logger.With("messaging.consumer.group.name", p.Group)
+	m := &member{p: &p, log: log, out: &outage{log: log}, missing: map[string]bool{}}
+	running := map[topicPartition]chan struct{}{} // handlers that outlived their session
+	for {
+		g, err := m.join(ctx)
+		if err != nil {
+			m.leave(ctx)
+			if ctx.Err() != nil {
+				return nil //nolint:nilerr // stopping is no failure
+			}
+			return err
+		}
+		s := newSession(ctx, m, g, running)
+		end := s.run(ctx)
+		if end.forgotten {
+			m.id = ""
+		}
+		if end.err == nil && ctx.Err() == nil {
+			continue
+		}
+		m.leave(ctx)
+		return end.err
+	}
+}
+
+func (p *Params) complete() error {
+	switch {
+	case p.Cluster == nil:
+		return errors.New("consumer: no cluster")
+	case p.Handle == nil:
+		return errors.New("consumer: no handler")
+	case p.Group == "" || !fits(p.Group) || !fits(p.InstanceID):
+		return fmt.Errorf("consumer: the group's name must have 1 to 32767 bytes, not %d, and the instance ID no more", len(p.Group))
+	case len(p.Topics) == 0:
+		return errors.New("consumer: no topics")
+	}
+	p.Topics = slices.Clone(p.Topics)
+	slices.Sort(p.Topics)
+	p.Topics = slices.Compact(p.Topics)
+	for _, t := range p.Topics {
+		if t == "" || !fits(t) {
+			return fmt.Errorf("consumer: illegal topic %.50q", t)
+		}
+	}
+	if p.Logger == nil {
+		p.Logger = slog.New(slog.DiscardHandler)
+	}
+	p.SessionTimeout = orDefault(p.SessionTimeout, 45*time.Second)
+	p.RebalanceTimeout = orDefault(p.RebalanceTimeout, time.Minute)
+	p.HeartbeatInterval = min(orDefault(p.HeartbeatInterval, 3*time.Second), p.SessionTimeout/3)
+	p.CommitInterval = orDefault(p.CommitInterval, time.Second)
+	p.DrainTimeout = orDefault(p.DrainTimeout, 30*time.Second)
+	p.FetchMaxWait = orDefault(p.FetchMaxWait, 500*time.Millisecond)
+	p.FetchMaxBytes = orDefault(p.FetchMaxBytes, 50<<20)
+	p.PartitionMaxBytes = orDefault(p.PartitionMaxBytes, 1<<20)
+	p.MaxBatchBytes = orDefault(p.MaxBatchBytes, 16<<20)
+	p.MetadataInterval = orDefault(p.MetadataInterval, 10*time.Second)
+	return nil
+}
+
+func orDefault[T int | int32 | time.Duration](v, def T) T {
+	if v <= 0 {
+		return def
+	}
+	return v
 }

@@ -1,0 +1,387 @@
+package consumer
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/expensevault/sharedlibrary/internal/backoff"
+	"github.com/expensevault/sharedlibrary/internal/cluster"
+	"github.com/expensevault/sharedlibrary/internal/kerr"
+	"github.com/expensevault/sharedlibrary/internal/recordbatch"
+)
+
+// fetcher keeps the partitions' queues filled: one request at a time per
+// broker, for all of its partitions whose queue is empty. One goroutine owns
+// its state; requests run in goroutines of their own and report to it.
+type fetcher struct {
+	s       *session
+	cursors map[topicPartition]*cursor
+	order   []*cursor // the order in which they are asked for: whoever got something goes to the end
+	brokers map[int32]*broker
+	results chan func() // what a request came to, to be run by the owner
+	retry   backoff.Policy
+
+	stale      bool // the leaders have to be looked up
+	refreshing bool
+	refreshAt  time.Time
+	refreshes  int // in a row
+}
+
+// cursor is where a partition is fetched.
+type cursor struct {
+	p      *partition
+	next   int64 // the offset to fetch
+	list   int64 // when not zero, next is still to be found: earliestOffset or latestOffset
+	reset  bool  // because next was out of range
+	leader int32 // -1: not known
+	epoch  int32
+	busy   bool // a request is under way
+	tries  int  // failures in a row
+	at     time.Time
+}
+
+type broker struct {
+	busy  bool
+	tries int
+	at    time.Time
+	// hold is how long a fetch may wait at the broker while other partitions of it
+	// wait for their handlers: they would have to wait for its end.
+	hold time.Duration
+}
+
+const (
+	leastHold = 10 * time.Millisecond
+	// fetchSlack is added to how long a broker may hold a fetch back.
+	fetchSlack = 10 * time.Second
+	// damagedTries is how often a batch that does not pass is fetched again before Run gives up.
+	damagedTries = 5
+)
+
+func newFetcher(s *session) *fetcher {
+	f := &fetcher{
+		s: s, cursors: map[topicPartition]*cursor{}, brokers: map[int32]*broker{},
+		results: make(chan func()), stale: len(s.parts) > 0,
+		retry: backoff.Policy{Min: 20 * time.Millisecond, Max: 500 * time.Millisecond},
+	}
+	for _, p := range s.parts {
+		c := &cursor{p: p, next: p.committed, leader: -1, epoch: -1}
+		if p.committed < 0 {
+			c.list = earliestOffset
+			if s.p.StartLatest {
+				c.list = latestOffset
+			}
+		}
+		f.cursors[p.topicPartition] = c
+		f.order = append(f.order, c)
+	}
+	return f
+}
+
+// run fetches until the session's feed ends.
+func (f *fetcher) run() {
+	ctx := f.s.feed
+	defer f.dropOutages()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		f.refresh()
+		f.dispatch()
+		timer.Reset(f.nextTry())
+		select {
+		case <-ctx.Done():
+			return
+		case apply := <-f.results:
+			apply()
+		case <-f.s.wake:
+			for _, b := range f.brokers {
+				b.hold = leastHold
+			}
+		case <-timer.C:
+		}
+	}
+}
+
+// do runs a request, and then what it returns on the owner's goroutine.
+func (f *fetcher) do(request func(ctx context.Context) func()) {
+	f.s.tasks.Go(func() {
+		apply := request(f.s.feed)
+		select {
+		case f.results <- apply:
+		case <-f.s.feed.Done():
+		}
+	})
+}
+
+// nextTry is when a pause ends that something waits for.
+func (f *fetcher) nextTry() time.Duration {
+	now, first := time.Now(), time.Time{}
+	consider := func(t time.Time) {
+		if t.After(now) && (first.IsZero() || t.Before(first)) {
+			first = t
+		}
+	}
+	if f.stale && !f.refreshing {
+		consider(f.refreshAt)
+	}
+	for _, c := range f.order {
+		consider(c.at)
+	}
+	for _, b := range f.brokers {
+		consider(b.at)
+	}
+	if first.IsZero() {
+		return time.Hour
+	}
+	return first.Sub(now)
+}
+
+// dispatch sends what can be sent.
+func (f *fetcher) dispatch() {
+	now := time.Now()
+	fetches, lists, held := map[int32][]*cursor{}, map[int32][]*cursor{}, map[int32]bool{}
+	for _, c := range f.order {
+		if c.leader < 0 || c.busy || c.at.After(now) {
+			continue
+		}
+		b := f.broker(c.leader)
+		switch {
+		case len(c.p.queue) > 0:
+			held[c.leader] = true
+		case b.at.After(now):
+		case c.list != 0:
+			lists[c.leader] = append(lists[c.leader], c)
+		case !b.busy:
+			fetches[c.leader] = append(fetches[c.leader], c)
+		}
+	}
+	for id, cs := range lists {
+		f.list(id, cs)
+	}
+	for id, cs := range fetches {
+		wait := f.s.p.FetchMaxWait
+		if held[id] {
+			wait = min(wait, f.brokers[id].hold)
+		}
+		f.fetch(id, cs, wait)
+	}
+}
+
+func (f *fetcher) broker(id int32) *broker {
+	b := f.brokers[id]
+	if b == nil {
+		b = &broker{hold: leastHold}
+		f.brokers[id] = b
+	}
+	return b
+}
+
+// opened is one partition's part of an answer, checked.
+type opened struct {
+	fetched
+	cursor *cursor
+	set    *recordbatch.Reader
+	err    error
+}
+
+func (f *fetcher) fetch(id int32, cs []*cursor, wait time.Duration) {
+	b := f.broker(id)
+	b.busy = true
+	ps := make([]position, len(cs))
+	for i, c := range cs {
+		c.busy = true
+		ps[i] = position{topic: c.p.topic, partition: c.p.partition, offset: c.next, epoch: c.epoch}
+	}
+	req := fetchRequest(f.s.p, millis(wait), groupByTopic(ps))
+	f.do(func(ctx context.Context) func() {
+		parts, err := f.ask(ctx, id, req, wait+fetchSlack, cs)
+		return func() {
+			b.busy = false
+			for _, c := range cs {
+				c.busy = false
+			}
+			if err != nil {
+				f.brokerFailed(id, b, err)
+				return
+			}
+			f.brokerWorks(id, b)
+			empty := true
+			for i := range parts {
+				empty = f.apply(&parts[i]) && empty
+			}
+			if empty {
+				b.hold = min(2*b.hold, f.s.p.FetchMaxWait)
+			} else {
+				b.hold = leastHold
+			}
+		}
+	})
+}
+
+// ask sends a fetch and checks what comes back, outside of the owner's goroutine.
+func (f *fetcher) ask(ctx context.Context, id int32, req request, timeout time.Duration, cs []*cursor) ([]opened, error) {
+	conn, err := f.s.p.Cluster.Conn(ctx, id, cluster.Fetch)
+	if err != nil {
+		return nil, err
+	}
+	r, v, err := exchange(ctx, conn, req, timeout)
+	if err != nil {
+		if ctx.Err() != nil {
+			conn.Retire() // the next session need not wait for what this one asked
+		}
+		return nil, err
+	}
+	answer, code, err := decodeFetch(r, v)
+	if err != nil {
+		return nil, err
+	}
+	if err := code.Err(); err != nil {
+		return nil, err
+	}
+	asked := make(map[topicPartition]*cursor, len(cs))
+	for _, c := range cs {
+		asked[c.p.topicPartition] = c
+	}
+	parts := make([]opened, 0, len(answer))
+	for _, a := range answer {
+		c := asked[topicPartition{a.topic, a.partition}]
+		if c == nil {
+			continue
+		}
+		o := opened{fetched: a, cursor: c}
+		if a.code == kerr.None && len(a.set) > 0 {
+			// A copy of its own: one small set that waits must not hold the whole frame. c.next does not change while c is busy.
+			o.set, o.err = recordbatch.Open(slices.Clone(a.set), recordbatch.DecodeParams{
+				Topic: a.topic, Partition: a.partition, Offset: c.next, Aborted: a.aborted, MaxBatchBytes: f.s.p.MaxBatchBytes,
+			})
+			o.fetched.set = nil
+		}
+		parts = append(parts, o)
+	}
+	return parts, nil
+}
+
+// apply takes one partition's part of an answer; true when there was nothing in it.
+func (f *fetcher) apply(o *opened) bool {
+	c := o.cursor
+	switch o.code { //nolint:exhaustive // the default is for all others
+	case kerr.None:
+	case kerr.OffsetOutOfRange:
+		c.list, c.reset = earliestOffset, true
+		f.pause(c)
+		return false
+	case kerr.CorruptMessage:
+		f.damaged(c, o.code)
+		return false
+	default:
+		f.failed(c, o.code)
+		return false
+	}
+	if o.set == nil {
+		f.works(c)
+		return true
+	}
+	if o.set.End() == c.next {
+		if o.err != nil {
+			f.damaged(c, o.err)
+			return false
+		}
+		// Part of a batch: there was no room for it behind the others. The order brings it to the front.
+		return false
+	}
+	f.works(c)
+	f.push(c, o.set)
+	return false
+}
+
+// push gives a set to the worker. Its queue is empty: it was when it was asked for.
+func (f *fetcher) push(c *cursor, set *recordbatch.Reader) {
+	c.p.queue <- set
+	c.next = set.End()
+	i := slices.Index(f.order, c)
+	f.order = append(slices.Delete(f.order, i, i+1), c)
+}
+
+func (f *fetcher) works(c *cursor) {
+	if c.tries > 0 {
+		c.tries, f.refreshes = 0, 0
+		f.s.m.out.ok(f.s.feed, c.p.String())
+	}
+}
+
+// failed pauses a partition after an error that may pass.
+func (f *fetcher) failed(c *cursor, code kerr.Code) {
+	if fatal(code) {
+		f.s.fail(wrap("fetch "+c.p.String(), code))
+		return
+	}
+	// The first errors of a partition whose leader moves are nobody's trouble.
+	if c.tries == 5 {
+		f.s.m.out.fail(f.s.feed, c.p.String(), code)
+	}
+	f.stale = true
+	f.pause(c)
+}
+
+// damaged fetches again: the bytes may have been damaged on their way.
+func (f *fetcher) damaged(c *cursor, err error) {
+	if c.tries >= damagedTries {
+		f.s.fail(wrap("fetch "+c.p.String(), err))
+		return
+	}
+	f.s.log.WarnContext(f.s.feed, "what was fetched is damaged, fetching it again", "messaging.destination.name", c.p.topic,
+		"messaging.destination.partition.id", c.p.partition, "messaging.kafka.offset", c.next, "error", err)
+	f.pause(c)
+}
+
+func (f *fetcher) pause(c *cursor) {
+	c.at = time.Now().Add(f.retry.Pause(c.tries))
+	c.tries++
+}
+
+func brokerName(id int32) string { return "broker " + strconv.Itoa(int(id)) }
+
+func (f *fetcher) brokerFailed(id int32, b *broker, err error) {
+	if f.s.feed.Err() != nil {
+		return
+	}
+	if fatal(err) {
+		f.s.fail(wrap("fetch", err))
+		return
+	}
+	f.s.m.out.fail(f.s.feed, brokerName(id), err)
+	b.at = time.Now().Add(f.retry.Pause(b.tries))
+	b.tries++
+	f.stale = true
+}
+
+func (f *fetcher) brokerWorks(id int32, b *broker) {
+	if b.tries > 0 {
+		b.tries, f.refreshes = 0, 0
+		f.s.m.out.ok(f.s.feed, brokerName(id))
+	}
+}
+
+func (f *fetcher) dropOutages() {
+	for id := range f.brokers {
+		f.s.m.out.drop(brokerName(id))
+	}
+	for tp := range f.cursors {
+		f.s.m.out.drop(tp.String())
+	}
+	f.s.m.out.drop("metadata")
+}
+
+// groupByTopic keeps the order of the topics by their first partition, and of the partitions within a topic.
+func groupByTopic(ps []position) []position {
+	rank := map[string]int{}
+	for _, p := range ps {
+		if _, known := rank[p.topic]; !known {
+			rank[p.topic] = len(rank)
+		}
+	}
+	slices.SortStableFunc(ps, func(a, b position) int { return cmp.Compare(rank[a.topic], rank[b.topic]) })
+	return ps
+}

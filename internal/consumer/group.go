@@ -1,0 +1,295 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/expensevault/sharedlibrary/internal/backoff"
+	"github.com/expensevault/sharedlibrary/internal/cluster"
+	"github.com/expensevault/sharedlibrary/internal/kerr"
+)
+
+// generation is one membership: what one JoinGroup and SyncGroup led to.
+type generation struct {
+	id       int32
+	member   string
+	assigned []topicPartitions
+	// watched holds, for the group's leader, how many partitions each topic had when they were assigned; nil for others.
+	watched map[string]int
+}
+
+// member speaks to the group's coordinator. Its calls may be made concurrently, but join and leave.
+type member struct {
+	p   *Params
+	log *slog.Logger
+	out *outage
+	id  string // as the coordinator gave it, "" before; owned by join and its caller
+
+	mu     sync.Mutex
+	broker int32
+	known  bool
+
+	missing map[string]bool // topics that were logged as missing; owned by join
+}
+
+const coordinatorDown = "group coordinator"
+
+// call sends a request to the coordinator, looking for it first where it is not known.
+func (m *member) call(ctx context.Context, lane cluster.Lane, req request, timeout time.Duration) (*reader, int16, error) {
+	broker, err := m.coordinator(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	r, v, err := call(ctx, m.p.Cluster, broker, lane, req, timeout)
+	if err != nil && ctx.Err() == nil {
+		m.forget(broker)
+	}
+	return r, v, err
+}
+
+func (m *member) coordinator(ctx context.Context) (int32, error) {
+	m.mu.Lock()
+	broker, known := m.broker, m.known
+	m.mu.Unlock()
+	if known {
+		return broker, nil
+	}
+	broker, err := m.p.Cluster.Coordinator(ctx, m.p.Group)
+	if err != nil {
+		return 0, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.broker, m.known = broker, true
+	return broker, nil
+}
+
+// forget makes the next call look for the coordinator, unless somebody else has found another meanwhile.
+func (m *member) forget(broker int32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.broker == broker {
+		m.known = false
+	}
+}
+
+// check forgets a coordinator that says it is none.
+func (m *member) check(code kerr.Code) error {
+	if moved(code) {
+		m.mu.Lock()
+		m.known = false
+		m.mu.Unlock()
+	}
+	return code.Err()
+}
+
+func retryPolicy() backoff.Policy {
+	return backoff.Policy{Min: 50 * time.Millisecond, Max: time.Second}
+}
+
+// join becomes a member, trying until it does, ctx ends, or the error is final.
+func (m *member) join(ctx context.Context) (*generation, error) {
+	retry := retryPolicy()
+	for n := 0; ; n++ {
+		g, err := m.tryJoin(ctx)
+		if err == nil {
+			m.out.ok(ctx, coordinatorDown)
+			return g, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if fatal(err) {
+			return nil, fmt.Errorf("consumer: join group %s: %w", m.p.Group, err)
+		}
+		switch {
+		case errors.Is(err, kerr.MemberIdRequired), errors.Is(err, kerr.RebalanceInProgress):
+			// Part of the procedure; the first comes with an ID, the second after a wait on the broker's side.
+			if n < 3 {
+				continue
+			}
+		case errors.Is(err, kerr.UnknownMemberId):
+			m.id = ""
+			if n == 0 {
+				continue
+			}
+		case errors.Is(err, kerr.IllegalGeneration):
+		default:
+			m.out.fail(ctx, coordinatorDown, err)
+		}
+		if !retry.Wait(ctx, n) {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (m *member) tryJoin(ctx context.Context) (*generation, error) {
+	sub := subscription{topics: m.p.Topics, generation: -1}
+	// The answer waits until every member has joined, or has used up its rebalance timeout.
+	slow := m.p.RebalanceTimeout + requestTimeout
+	r, v, err := m.call(ctx, cluster.Group, joinRequest(m.p, m.id, sub.encode()), slow)
+	if err != nil {
+		return nil, err
+	}
+	a, err := decodeJoin(r, v)
+	if err != nil {
+		return nil, err
+	}
+	if a.code == kerr.MemberIdRequired {
+		m.id = a.member
+	}
+	if err := m.check(a.code); err != nil {
+		if a.code == kerr.InconsistentGroupProtocol {
+			err = fmt.Errorf("the group's other members do not know the %q assignor: %w", protocolName, err)
+		}
+		return nil, err
+	}
+	if a.protocol != protocolName {
+		return nil, fmt.Errorf("the group chose the protocol %q: %w", a.protocol, kerr.InconsistentGroupProtocol)
+	}
+	m.id = a.member
+	g := &generation{id: a.generation, member: a.member}
+	var assignments map[string][]topicPartitions
+	if a.leader == a.member {
+		if assignments, g.watched, err = m.assign(ctx, a.members); err != nil {
+			return nil, err
+		}
+	}
+	r, _, err = m.call(ctx, cluster.Group, syncRequest(m.p, g, assignments), slow)
+	if err != nil {
+		return nil, err
+	}
+	code, assigned, err := decodeSync(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.check(code); err != nil {
+		return nil, err
+	}
+	g.assigned = assigned
+	return g, nil
+}
+
+// assign is the leader's duty: to say who gets what, for topics that may not be its own.
+func (m *member) assign(ctx context.Context, joined []joinMember) (map[string][]topicPartitions, map[string]int, error) {
+	members := make([]groupMember, 0, len(joined))
+	watched := map[string]int{}
+	for _, j := range joined {
+		gm := groupMember{id: j.id, instance: j.instance}
+		sub, err := decodeSubscription(j.metadata)
+		if err != nil {
+			m.log.WarnContext(ctx, "a member of the group cannot be understood and gets no partitions", "member", j.id, "error", err)
+		} else {
+			gm.topics = sub.topics
+		}
+		for _, t := range gm.topics {
+			watched[t] = 0
+		}
+		members = append(members, gm)
+	}
+	if err := m.count(ctx, watched); err != nil {
+		return nil, nil, err
+	}
+	return assignRange(members, watched), watched, nil
+}
+
+// count fills in how many partitions each topic has; none where it does not exist.
+func (m *member) count(ctx context.Context, topics map[string]int) error {
+	names := make([]string, 0, len(topics))
+	for t := range topics {
+		names = append(names, t)
+	}
+	md, err := m.p.Cluster.Metadata(ctx, names...)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		t := md.Topics[name]
+		if t == nil {
+			topics[name] = 0
+			continue
+		}
+		switch t.Err { //nolint:exhaustive // all others may pass
+		case kerr.None:
+		case kerr.UnknownTopicOrPartition, kerr.LeaderNotAvailable:
+			topics[name] = 0
+			continue
+		case kerr.TopicAuthorizationFailed, kerr.InvalidTopicException:
+			if m.subscribes(name) {
+				return fmt.Errorf("topic %s: %w", name, t.Err)
+			}
+			topics[name] = 0
+			continue
+		default:
+			return fmt.Errorf("topic %s: %w", name, t.Err)
+		}
+		topics[name] = len(t.Partitions)
+	}
+	return nil
+}
+
+func (m *member) subscribes(topic string) bool {
+	for _, t := range m.p.Topics {
+		if t == topic {
+			return true
+		}
+	}
+	return false
+}
+
+// logMissing says once of each of our topics that it does not exist.
+func (m *member) logMissing(ctx context.Context, g *generation) {
+	for t, n := range g.watched {
+		if n > 0 {
+			delete(m.missing, t)
+			continue
+		}
+		if m.subscribes(t) && !m.missing[t] {
+			m.missing[t] = true
+			m.log.WarnContext(ctx, "the topic does not exist yet; it is consumed as soon as it does", "messaging.destination.name", t)
+		}
+	}
+}
+
+// heartbeat tells the coordinator that this member is alive.
+func (m *member) heartbeat(ctx context.Context, g *generation) (kerr.Code, error) {
+	timeout := min(requestTimeout, m.p.SessionTimeout/2)
+	r, _, err := m.call(ctx, cluster.Heartbeat, heartbeatRequest(m.p, g), timeout)
+	if err != nil {
+		return 0, err
+	}
+	code, err := decodeCode(r)
+	if err != nil {
+		return 0, err
+	}
+	_ = m.check(code)
+	return code, nil
+}
+
+// leave tells the coordinator not to wait for this member's session to end. A
+// static member stays: who comes back within its session keeps its partitions.
+func (m *member) leave(ctx context.Context) {
+	if m.id == "" || m.p.InstanceID != "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	defer cancel()
+	// Not on the lane of JoinGroup, whose answer may still be on its way.
+	r, _, err := m.call(ctx, cluster.Heartbeat, leaveRequest(m.p, m.id), leaveTimeout)
+	var code kerr.Code
+	if err == nil {
+		if code, err = decodeCode(r); err == nil {
+			err = code.Err()
+		}
+	}
+	if err != nil && !errors.Is(err, kerr.UnknownMemberId) {
+		m.log.WarnContext(ctx, "the group was not told that this member leaves; its partitions wait for its session to end", "error", err)
+	}
+	m.id = ""
+}
+
+const leaveTimeout = 2 * time.Second

@@ -1,0 +1,60 @@
+package consumer
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// outage turns many failing tries into one line when the trouble begins and one when it is over.
+type outage struct {
+	log *slog.Logger
+
+	mu    sync.Mutex
+	since time.Time
+	bad   map[string]struct{}
+}
+
+// fail notes that something does not work; the first of what fails is logged.
+func (o *outage) fail(ctx context.Context, what string, err error) {
+	if ctx.Err() != nil {
+		return // given up by ourselves
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.bad == nil {
+		o.bad = map[string]struct{}{}
+	}
+	if _, known := o.bad[what]; known {
+		return
+	}
+	first := len(o.bad) == 0
+	o.bad[what] = struct{}{}
+	level := slog.LevelDebug
+	if first {
+		o.since = time.Now()
+		level = slog.LevelWarn
+	}
+	o.log.Log(ctx, level, "consuming is interrupted, trying again until it works", "what", what, "error", err)
+}
+
+// ok notes that something works.
+func (o *outage) ok(ctx context.Context, what string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, known := o.bad[what]; !known {
+		return
+	}
+	delete(o.bad, what)
+	if len(o.bad) == 0 {
+		o.log.InfoContext(ctx, "consuming works again", "after", time.Since(o.since).Round(time.Millisecond))
+	}
+}
+
+// drop notes that something no longer matters, which is not to say that it works.
+func (o *outage) drop(what string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.bad, what)
+}

@@ -1,0 +1,111 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"sync/atomic"
+
+	"github.com/expensevault/sharedlibrary/internal/recordbatch"
+)
+
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+func (tp topicPartition) String() string { return fmt.Sprintf("%s/%d", tp.topic, tp.partition) }
+
+// partition is one assigned partition, for one generation.
+type partition struct {
+	topicPartition
+
+	// queue holds at most one fetched set, still compressed; the worker decodes it
+	// batch by batch. Together with the set that is being handled this bounds the memory.
+	queue    chan *recordbatch.Reader
+	done     atomic.Int64 // everything below is finished; -1 before the position is known
+	finished chan struct{}
+
+	committed int64 // by this member or found at the beginning, -1: none; owned by begin, then by whoever commits
+}
+
+func newPartition(tp topicPartition) *partition {
+	p := &partition{topicPartition: tp, queue: make(chan *recordbatch.Reader, 1), committed: -1}
+	p.done.Store(-1)
+	return p
+}
+
+// start lets a partition's worker run. If an earlier generation's handler still
+// does not return, the new worker waits for it: one at a time, whatever happens.
+func (s *session) start(p *partition) {
+	before := s.running[p.topicPartition]
+	p.finished = make(chan struct{})
+	s.running[p.topicPartition] = p.finished
+	go func() {
+		defer close(p.finished)
+		if before != nil {
+			select {
+			case <-before:
+			case <-s.feed.Done():
+				<-before // finished then means that both are
+				return
+			}
+		}
+		s.consume(p)
+	}()
+}
+
+func (s *session) consume(p *partition) {
+	for {
+		select {
+		case <-s.feed.Done():
+			return
+		case set := <-p.queue:
+			select {
+			case s.wake <- struct{}{}:
+			default:
+			}
+			if !s.handleSet(p, set) {
+				return
+			}
+		}
+	}
+}
+
+// handleSet handles record after record; false when the worker has to end.
+func (s *session) handleSet(p *partition, set *recordbatch.Reader) bool {
+	for s.pulse.wait(s.feed) {
+		rec, err := set.Next()
+		if errors.Is(err, io.EOF) {
+			p.done.Store(set.End())
+			return true
+		}
+		if err != nil {
+			s.fail(wrap("decode", err))
+			return false
+		}
+		if err := s.handle(rec); err != nil {
+			if s.work.Err() == nil {
+				s.fail(fmt.Errorf("consumer: handle offset %d of %s: %w", rec.Offset, p, err))
+			}
+			return false
+		}
+		p.done.Store(set.Position())
+	}
+	return false
+}
+
+func (s *session) handle(rec *recordbatch.Record) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: v, Stack: debug.Stack()}
+			s.log.ErrorContext(s.work, "handler panicked", "error", err, "messaging.destination.name", rec.Topic,
+				"messaging.destination.partition.id", rec.Partition, "messaging.kafka.offset", rec.Offset, "exception.stacktrace", string(debug.Stack()))
+		}
+	}()
+	ctx, cancel := context.WithCancel(s.work)
+	defer cancel()
+	return s.p.Handle(ctx, rec)
+}
