@@ -66,11 +66,10 @@ func (s *session) readCommitted() error {
 		found[topicPartition{pos.topic, pos.partition}] = pos.offset
 	}
 	for _, p := range s.parts {
-		offset, ok := found[p.topicPartition]
-		if !ok {
-			return fmt.Errorf("%w answer to OffsetFetch: %s is missing", errMalformed, p)
+		p.committed = -1 // some brokers leave out what was never committed
+		if offset, ok := found[p.topicPartition]; ok && offset >= 0 {
+			p.committed = offset
 		}
-		p.committed = max(offset, -1)
 		p.done.Store(p.committed)
 	}
 	s.m.out.ok(s.feed, "committed offsets")
