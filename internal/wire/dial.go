@@ -83,18 +83,22 @@ func handshake(ctx context.Context, p *Params, addr string, nc net.Conn) (*Conn,
 		}
 		nc = tc
 	}
-	c := &Conn{
-		addr: addr, clientID: p.ClientID, nc: nc, br: bufio.NewReaderSize(nc, 16<<10),
-		// The one API that may be used before the versions are known, in the version that every broker has.
-		versions: map[protocol.ApiKey]versions{protocol.ApiVersions: {0, 0}},
-		done:     make(chan struct{}),
-	}
+	c := newConn(p, addr, nc)
 	go c.read()
 	if err := c.negotiate(ctx, p); err != nil {
 		c.Close()
 		return nil, err
 	}
 	return c, nil
+}
+
+func newConn(p *Params, addr string, nc net.Conn) *Conn {
+	return &Conn{
+		addr: addr, clientID: p.ClientID, nc: nc, br: bufio.NewReaderSize(nc, 16<<10),
+		// The one API that may be used before the versions are known, in the version that every broker has.
+		versions: map[protocol.ApiKey]versions{protocol.ApiVersions: {0, 0}},
+		done:     make(chan struct{}),
+	}
 }
 
 func startTLS(ctx context.Context, cfg *tls.Config, addr string, nc net.Conn) (net.Conn, error) {
