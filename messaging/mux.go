@@ -118,9 +118,7 @@ func HandleRecord(m *Mux, topic string, fn func(ctx context.Context, r Record) e
 //
 // It is for tests, and for feeding a Mux from elsewhere than Kafka.
 func (m *Mux) Dispatch(ctx context.Context, r Record) error {
-	m.mu.Lock()
-	rt := m.routes[r.Topic]
-	m.mu.Unlock()
+	rt := m.route(r.Topic)
 	if rt == nil {
 		return fmt.Errorf("messaging: topic %q has no handler; there are handlers for %q", r.Topic, m.Topics())
 	}
@@ -141,6 +139,13 @@ type route struct {
 	decode  func(*Record) (events.IntegrationEvent, error) // nil: records are handled as they are
 	handle  HandlerFunc
 	chain   HandlerFunc // middleware around handle, nil until it is needed; guarded by Mux.mu
+}
+
+// route returns the route of a topic, nil where there is none.
+func (m *Mux) route(topic string) *route {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.routes[topic]
 }
 
 // register is called by what the user calls, so that the place is the user's.

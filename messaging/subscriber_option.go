@@ -1,7 +1,69 @@
 package messaging
 
+import "time"
+
+const (
+	defaultDeadLetterTopic = "{topic}-dlt"
+	defaultDrainTimeout    = 10 * time.Second
+	defaultSessionTimeout  = 45 * time.Second
+)
+
 type subscriberOptions struct {
 	commonOptions
 
-	retry retryPolicy
+	retry           retryPolicy
+	deadLetterTopic string
+	instanceID      string
+	sessionTimeout  time.Duration
+	drainTimeout    time.Duration
+	startLatest     bool
+}
+
+type subscriberOption func(*subscriberOptions)
+
+func (f subscriberOption) applySubscriber(o *subscriberOptions) { f(o) }
+
+// WithDeadLetterTopic sets the name of the topic that takes what cannot be
+// handled; the default is "{topic}-dlt". {topic} stands for the record's topic,
+// as it is named on the broker, and {group} for the consumer group: groups that
+// share a topic share its dead letters unless the name has the group in it. The
+// header dlt-original-consumer-group tells them apart in any case.
+//
+// The subscriber creates no topic. Create this one too, for example with
+// EnsureTopics, and let the service write to it: while a dead letter
+// cannot be written, its partition waits.
+func WithDeadLetterTopic(template string) SubscriberOption {
+	return subscriberOption(func(o *subscriberOptions) { o.deadLetterTopic = template })
+}
+
+// WithInstanceID makes the subscriber a static member of its group, under an ID
+// that no other member uses at the same time: when it stops and returns within
+// the session timeout, it gets its partitions back without a rebalance. By
+// default, and with "", it is a dynamic member. Needs Kafka 2.3.
+//
+// Source: https://cwiki.apache.org/confluence/display/KAFKA/KIP-345
+func WithInstanceID(id string) SubscriberOption {
+	return subscriberOption(func(o *subscriberOptions) { o.instanceID = id })
+}
+
+// WithSessionTimeout sets after how long without a heartbeat the group takes the
+// subscriber for dead and gives its partitions to others; the default is 45 s.
+// The broker has limits of its own, 6 s to 30 min by default. It does not limit
+// how long a handler may take: heartbeats go on meanwhile.
+func WithSessionTimeout(d time.Duration) SubscriberOption {
+	return subscriberOption(func(o *subscriberOptions) { o.sessionTimeout = d })
+}
+
+// WithDrainTimeout sets how long handlers may go on when Run is to stop, or when
+// their partition goes to another member, before their contexts end; the
+// default is 10 s. With zero they end at once.
+func WithDrainTimeout(d time.Duration) SubscriberOption {
+	return subscriberOption(func(o *subscriberOptions) { o.drainTimeout = d })
+}
+
+// WithStartLatest lets a group that has no position in a partition begin with
+// what is published from then on. By default it begins with the oldest record
+// that the topic holds, so that nothing is missed.
+func WithStartLatest() SubscriberOption {
+	return subscriberOption(func(o *subscriberOptions) { o.startLatest = true })
 }

@@ -1,0 +1,184 @@
+package messaging
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/expensevault/sharedlibrary/internal/cluster"
+	"github.com/expensevault/sharedlibrary/internal/consumer"
+)
+
+// Subscriber reads the topics of a [Mux] as a member of a consumer group and has
+// every record handled, at least once:
+//
+//   - A record is finished when its handler has returned nil, or its dead letter
+//     is acknowledged. Only then is its offset committed, and never that of a
+//     partition that the group has meanwhile given to another member. What was
+//     finished but not yet committed when a process dies is handled again.
+//   - The records of a partition are handled one after the other, in order; and
+//     so those of a key. Partitions are handled in parallel.
+//   - A handler that fails is tried again, see [WithRetry], while its partition
+//     waits. What still fails, fails as [Permanent], or cannot be decoded goes to
+//     the dead-letter topic, see [WithDeadLetterTopic], and the partition goes on.
+//   - While a dead letter cannot be written, its partition waits; nothing is lost.
+//
+// A dead letter has key, value and headers byte for byte, and in headers of its
+// own, all text: dlt-original-topic, -partition, -offset, -timestamp and
+// -consumer-group, dlt-error-type, dlt-error-message, dlt-attempts and
+// dlt-failed-at. Where the broker's acknowledgement of a dead letter is lost, it
+// may stand in the topic twice, with the same original offset.
+type Subscriber struct {
+	cfg     Config
+	group   string
+	topics  []string // on the broker
+	opts    subscriberOptions
+	deliver pipeline // without what lives as long as one Run
+	running atomic.Bool
+}
+
+// NewSubscriber returns a member of the group for the topics that mux has
+// handlers for by now, under the names that [Config.Topics] gives them. It does
+// not connect.
+//
+// It returns an error for settings that [Config.Validate] refuses, an empty
+// group, a mux without handlers, two topics of the mux that have the same name
+// on the broker, and options that are not valid.
+func NewSubscriber(cfg Config, group string, mux *Mux, opts ...SubscriberOption) (*Subscriber, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	o := subscriberOptions{
+		retry: defaultRetry(), deadLetterTopic: defaultDeadLetterTopic,
+		sessionTimeout: defaultSessionTimeout, drainTimeout: defaultDrainTimeout,
+	}
+	for _, opt := range opts {
+		opt.applySubscriber(&o)
+	}
+	switch {
+	case group == "":
+		return nil, errors.New("messaging: the subscriber has no consumer group: give one that no other service uses")
+	case mux == nil || len(mux.Topics()) == 0:
+		return nil, fmt.Errorf("messaging: the subscriber of group %q has nothing to handle: register handlers before NewSubscriber", group)
+	case o.sessionTimeout <= 0:
+		return nil, fmt.Errorf("messaging: WithSessionTimeout(%s): give more than zero", o.sessionTimeout)
+	case o.drainTimeout < 0:
+		return nil, fmt.Errorf("messaging: WithDrainTimeout(%s): give zero or more", o.drainTimeout)
+	}
+	if err := o.retry.validate(); err != nil {
+		return nil, err
+	}
+	s := &Subscriber{cfg: cfg, group: group, opts: o, deliver: pipeline{
+		log: o.logger(), mux: mux, group: group, retry: o.retry,
+		routes: make(map[string]*route), deadLetterTopics: make(map[string]string),
+	}}
+	for _, name := range mux.Topics() {
+		if err := s.subscribe(name); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// subscribe adds a topic of the mux.
+func (s *Subscriber) subscribe(name string) error {
+	d := &s.deliver
+	topic := s.cfg.TopicName(name)
+	if err := checkTopicName(topic); err != nil {
+		return fmt.Errorf("messaging: Config.Topics[%q]: %w", name, err)
+	}
+	if other := d.routes[topic]; other != nil {
+		return fmt.Errorf("messaging: Config.Topics gives the topics %s and %s, which have different handlers, the same name %s",
+			other.topic, name, topic)
+	}
+	dead := strings.NewReplacer("{topic}", topic, "{group}", s.group).Replace(s.opts.deadLetterTopic)
+	if err := checkTopicName(dead); err != nil {
+		return fmt.Errorf("messaging: WithDeadLetterTopic(%q): %w", s.opts.deadLetterTopic, err)
+	}
+	if dead == topic {
+		return fmt.Errorf("messaging: WithDeadLetterTopic(%q): the dead letters of %s would go to that topic itself", s.opts.deadLetterTopic, topic)
+	}
+	d.routes[topic] = d.mux.route(name)
+	d.deadLetterTopics[topic] = dead
+	s.topics = append(s.topics, topic)
+	return nil
+}
+
+// Run joins the group and blocks. When ctx ends, no further record is begun,
+// handlers may go on for the drain timeout, see [WithDrainTimeout], what they
+// finished is committed, and Run returns nil. Handlers get a context with ctx's
+// values that does not end with it, but with the drain timeout, or when their
+// partition was lost to another member.
+//
+// Brokers that are away and topics that are missing are waited for. Run returns
+// an error where waiting does not help: [ErrAuthentication], [ErrNotAuthorized],
+// settings that the broker refuses, another member with the same instance ID.
+// Run may be called again after it has returned; a second call at the same time
+// is an error.
+func (s *Subscriber) Run(ctx context.Context) error {
+	if !s.running.CompareAndSwap(false, true) {
+		return fmt.Errorf("messaging: the subscriber of group %q runs already", s.group)
+	}
+	defer s.running.Store(false)
+
+	params, err := s.cfg.clusterParams(s.deliver.log)
+	if err != nil {
+		return err
+	}
+	params.Wire.Dial = s.opts.dial
+	conns := cluster.New(params)
+	defer conns.Close()
+	dead, err := s.deadLetterPublisher()
+	if err != nil {
+		return err
+	}
+	deliver := s.deliver
+	deliver.stopping = ctx.Done()
+	deliver.write = func(ctx context.Context, r Record) error {
+		// Not PublishRecords: a record that one broker has taken may be larger than what we would send as our own.
+		return dead.publish(ctx, []Record{r}, []uuid.UUID{r.eventID()})
+	}
+	err = consumer.Run(ctx, s.engineParams(conns, &deliver))
+	if errors.Is(err, errStopping) {
+		err = nil
+	}
+	if closeErr := dead.Close(); err == nil && closeErr != nil {
+		// Its record is not finished, and will be handled again.
+		deliver.log.WarnContext(ctx, "A dead letter was not acknowledged when the subscriber stopped", "error", closeErr)
+	}
+	if err != nil {
+		return fmt.Errorf("messaging: the subscriber of group %q: %w", s.group, classify(err))
+	}
+	return nil
+}
+
+func (s *Subscriber) engineParams(conns *cluster.Cluster, deliver *pipeline) consumer.Params {
+	return consumer.Params{
+		Cluster:          conns,
+		Logger:           deliver.log,
+		Group:            s.group,
+		InstanceID:       s.opts.instanceID,
+		Topics:           s.topics,
+		SessionTimeout:   s.opts.sessionTimeout,
+		RebalanceTimeout: max(time.Minute, 2*s.opts.drainTimeout),
+		DrainTimeout:     max(s.opts.drainTimeout, 1), // zero is the engine's own default
+		StartLatest:      s.opts.startLatest,
+		Handle:           deliver.handle,
+	}
+}
+
+// deadLetterPublisher returns the publisher of dead letters: as safe as can be, whatever events need.
+func (s *Subscriber) deadLetterPublisher() (*KafkaPublisher, error) {
+	cfg := s.cfg
+	cfg.Acks, cfg.EnableIdempotence, cfg.MaxInFlight = AcksAll, true, min(cfg.MaxInFlight, 5)
+	opts := []PublisherOption{WithLogger(s.deliver.log)}
+	if s.opts.dial != nil {
+		opts = append(opts, WithDialer(s.opts.dial))
+	}
+	return NewKafkaPublisher(cfg, opts...)
+}
