@@ -91,8 +91,7 @@ func kafkaSection(file []byte) ([]entry, error) {
 	file = stripJSON(file)
 	var whole json.RawMessage
 	if err := json.Unmarshal(file, &whole); err != nil {
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
+		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 			// Offset is behind the byte that is wrong.
 			return nil, &positionError{lineOf(file, syntax.Offset-1), err}
 		}

@@ -99,7 +99,7 @@ func (l *loader) set(s setting, text, source string) {
 }
 
 func (l *loader) file(path string) {
-	b, err := os.ReadFile(path)
+	b, err := os.ReadFile(path) //nolint:gosec // the caller's folder; the environment holds no separator
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
@@ -109,8 +109,7 @@ func (l *loader) file(path string) {
 	}
 	entries, err := kafkaSection(b)
 	if err != nil {
-		var at *positionError
-		if errors.As(err, &at) {
+		if at, ok := errors.AsType[*positionError](err); ok {
 			path = fmt.Sprintf("%s:%d", path, at.line)
 		}
 		l.errs = append(l.errs, fmt.Errorf("messaging: settings: %s: %w", path, err))

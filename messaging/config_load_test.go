@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,8 +18,8 @@ import (
 // environ is a lookupEnv of these variables.
 func environ(pairs ...string) func(string) (string, bool) {
 	m := map[string]string{}
-	for i := 0; i < len(pairs); i += 2 {
-		m[pairs[i]] = pairs[i+1]
+	for pair := range slices.Chunk(pairs, 2) {
+		m[pair[0]] = pair[1]
 	}
 	return func(name string) (string, bool) { v, ok := m[name]; return v, ok }
 }
@@ -27,8 +28,8 @@ func environ(pairs ...string) func(string) (string, bool) {
 func settingsDir(t *testing.T, files ...string) string {
 	t.Helper()
 	dir := t.TempDir()
-	for i := 0; i < len(files); i += 2 {
-		writeFile(t, filepath.Join(dir, files[i]), []byte(files[i+1]))
+	for file := range slices.Chunk(files, 2) {
+		writeFile(t, filepath.Join(dir, file[0]), []byte(file[1]))
 	}
 	return dir
 }

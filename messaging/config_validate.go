@@ -70,9 +70,9 @@ func (p *problems) add(setting, value, format string, args ...any) {
 	*p = append(*p, &SettingError{Setting: setting, Value: value, Problem: fmt.Sprintf(format, args...)})
 }
 
-func (p problems) err() error {
-	errs := make([]error, len(p))
-	for i, e := range p {
+func (p *problems) err() error {
+	errs := make([]error, len(*p))
+	for i, e := range *p {
 		errs[i] = e
 	}
 	return errors.Join(errs...)
@@ -84,7 +84,10 @@ const startFrom = "start from DefaultConfig or Load, which set it"
 // [*SettingError] for each problem, joined. It opens no file and no connection.
 // Nothing is filled in: a Config that does not come from [DefaultConfig] or
 // [Load] is refused for what it lacks.
-func (c Config) Validate() error { return c.problems().err() }
+func (c Config) Validate() error {
+	p := c.problems()
+	return p.err()
+}
 
 func (c Config) problems() problems {
 	var p problems

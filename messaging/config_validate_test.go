@@ -1,8 +1,6 @@
 package messaging
 
 import (
-	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -188,5 +186,4 @@ func TestSettingErrorKeepsLogsReadable(t *testing.T) {
 	assert.Less(t, len(e.Error()), 300)
 	assert.NotContains(t, e.Error(), "\n")
 	assert.Contains(t, e.Error(), "(appsettings.json:3)")
-	assert.True(t, errors.As(fmt.Errorf("x: %w", e), new(*SettingError)))
 }

@@ -24,7 +24,7 @@ const dialTimeout = 5 * time.Second
 func (c Config) clusterParams(log *slog.Logger) (cluster.Params, error) {
 	p := cluster.Params{
 		Seeds:          splitServers(c.BootstrapServers),
-		Wire:           wire.Params{ClientID: c.ClientID, DialTimeout: dialTimeout},
+		Wire:           wire.Params{ClientID: c.ClientID, TLS: nil, SASL: nil, DialTimeout: dialTimeout, Dial: nil},
 		RequestTimeout: c.RequestTimeout,
 		Logger:         log,
 	}
@@ -111,8 +111,7 @@ func (c *credentials) passwordNow() (Secret, error) {
 
 // unreadable drops the path from err, which the setting's value shows already.
 func unreadable(setting, path string, err error) *SettingError {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*os.PathError](err); ok {
 		err = pe.Err
 	}
 	return &SettingError{Setting: setting, Value: path, Problem: "can't read the file: " + err.Error()}

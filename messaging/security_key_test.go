@@ -7,8 +7,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -16,9 +16,9 @@ import (
 )
 
 // The files in testdata/keys hold one key and were written by OpenSSL 3.0; their names say how.
-func readTestKey(t *testing.T, name string) []byte {
+func readTestKey(t testing.TB, name string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("testdata", "keys", name+".pem"))
+	b, err := fs.ReadFile(os.DirFS("testdata"), "keys/"+name+".pem")
 	require.NoError(t, err)
 	return b
 }
@@ -77,9 +77,7 @@ func TestOpenKeyRefuses(t *testing.T) {
 
 func FuzzOpenKey(f *testing.F) {
 	for _, name := range []string{"legacy-aes256", "pkcs8-aes256-sha256", "pkcs8-scrypt"} {
-		b, err := os.ReadFile(filepath.Join("testdata", "keys", name+".pem"))
-		require.NoError(f, err)
-		block, _ := pem.Decode(b)
+		block, _ := pem.Decode(readTestKey(f, name))
 		f.Add(block.Type, block.Bytes)
 	}
 	f.Fuzz(func(t *testing.T, kind string, der []byte) {

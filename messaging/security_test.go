@@ -71,7 +71,7 @@ func tlsListener(t *testing.T, a *authority, host string, change func(*tls.Confi
 	t.Helper()
 	pair, err := tls.X509KeyPair(a.issue(t, host))
 	require.NoError(t, err)
-	cfg := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10}
+	cfg := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10} //nolint:gosec // to be refused by the client
 	if change != nil {
 		change(cfg)
 	}
@@ -86,7 +86,7 @@ func tlsListener(t *testing.T, a *authority, host string, change func(*tls.Confi
 			}
 			tc := nc.(*tls.Conn)
 			name := "nobody"
-			if tc.Handshake() == nil {
+			if tc.HandshakeContext(t.Context()) == nil {
 				if certs := tc.ConnectionState().PeerCertificates; len(certs) > 0 {
 					name = certs[0].Subject.CommonName
 				}
@@ -106,7 +106,7 @@ func dialTLS(t *testing.T, cfg *tls.Config, addr string) (string, error) {
 	nc, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), "tcp", addr)
 	require.NoError(t, err)
 	tc := tls.Client(nc, cfg)
-	defer tc.Close()
+	defer func() { _ = tc.Close() }()
 	require.NoError(t, tc.SetDeadline(time.Now().Add(10*time.Second)))
 	b, err := io.ReadAll(tc)
 	return string(b), err
@@ -277,7 +277,7 @@ func TestSASLPasswordFileIsCheckedAtOnce(t *testing.T) {
 			c.SecurityProtocol, c.SASLMechanism, c.SASLUsername, c.SASLPasswordFile = "SASL_SSL", "PLAIN", "alice", tc.file
 			_, err := c.clusterParams(nil)
 			require.ErrorContains(t, err, tc.want)
-			assert.ErrorContains(t, err, "setting SaslPasswordFile")
+			require.ErrorContains(t, err, "setting SaslPasswordFile")
 			assert.NotContains(t, err.Error(), "hunter2")
 		})
 	}
@@ -293,7 +293,8 @@ func TestSASLScramStarts(t *testing.T) {
 		p, err := c.clusterParams(nil)
 		require.NoError(t, err)
 		assert.Equal(t, name, p.Wire.SASL.Name())
-		assert.Regexp(t, `^n,,n=alice,r=.{16,}$`, startSASL(t, p.Wire.SASL))
-		assert.NotEqual(t, startSASL(t, p.Wire.SASL), startSASL(t, p.Wire.SASL), "each connection has its own nonce")
+		one, two := startSASL(t, p.Wire.SASL), startSASL(t, p.Wire.SASL)
+		assert.Regexp(t, `^n,,n=alice,r=.{16,}$`, one)
+		assert.NotEqual(t, one, two, "each connection has its own nonce")
 	}
 }
