@@ -1,4 +1,73 @@
-// Command customservice shows the library at work.
+// Command customservice is a service on the library: items over HTTP, their
+// events over Kafka, and three consumers. Its -h tells the rest.
 package main
 
-func main() {}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9/logging"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/propagation"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/expensevault/sharedlibrary/examples/customservice/internal/app"
+	"github.com/expensevault/sharedlibrary/examples/customservice/internal/settings"
+	"github.com/expensevault/sharedlibrary/tracing"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run returns the exit code: 2 for a command line that can't be meant.
+func run(args []string, out, errOut io.Writer) int {
+	command, err := settings.Parse(args, os.LookupEnv, out)
+	if errors.Is(err, settings.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(errOut, "customservice: %v\ncustomservice -h helps.\n", err)
+		return 2
+	}
+	log := newLog(command.Settings, errOut)
+
+	// The application decides how traces travel and are made; the library asks.
+	otel.SetTextMapPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}))
+	traces := sdktrace.NewTracerProvider() // without an exporter: for the IDs in the log
+	otel.SetTracerProvider(traces)
+	logging.Disable() // Redis: its errors are logged by who meets them
+
+	ctx, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer release()
+	context.AfterFunc(ctx, func() {
+		release() // a second signal ends the process at once
+		time.AfterFunc(command.Stop+5*time.Second, func() {
+			log.Error("Stopping takes too long: the process ends now")
+			os.Exit(1)
+		})
+	})
+	if command.Consume != "" {
+		err = app.Consume(ctx, command.Settings, command.Consume, log)
+	} else {
+		err = app.Serve(ctx, command.Settings, traces.Tracer("customservice"), log)
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(errOut, "customservice: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+func newLog(s settings.Settings, out io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: s.LogLevel}
+	if s.LogFormat == "json" {
+		return slog.New(tracing.NewLogHandler(slog.NewJSONHandler(out, options)))
+	}
+	return slog.New(tracing.NewLogHandler(slog.NewTextHandler(out, options)))
+}

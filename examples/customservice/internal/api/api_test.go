@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,8 +67,8 @@ func (b *bundle) do(method, path, body string, headers ...string) answer {
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	for i := 0; i < len(headers); i += 2 {
-		r.Header.Set(headers[i], headers[i+1])
+	for pair := range slices.Chunk(headers, 2) {
+		r.Header.Set(pair[0], pair[1])
 	}
 	w := httptest.NewRecorder()
 	b.handler.ServeHTTP(w, r)
@@ -82,7 +83,7 @@ func (a answer) json(status int) map[string]any {
 	return v
 }
 
-func (a answer) problem(status int) map[string]any {
+func (a answer) problem(status int) {
 	a.t.Helper()
 	v := a.json(status)
 	assert.Equal(a.t, "application/problem+json", a.Header().Get("Content-Type"))
@@ -91,7 +92,6 @@ func (a answer) problem(status int) map[string]any {
 	assert.NotEmpty(a.t, v["detail"])
 	assert.Equal(a.t, a.Header().Get("X-Correlation-ID"), v["correlationId"])
 	assert.Len(a.t, v["traceId"], 32)
-	return v
 }
 
 func (b *bundle) create() string {
@@ -157,7 +157,7 @@ func TestBadInput(t *testing.T) {
 		{"two objects", "POST", "/items", good + "{}", nil, 400, "goes on after"},
 		{"not UTF-8", "POST", "/items", "{\"name\":\"\xff\"}", nil, 400, "UTF-8"},
 		{"a number for a name", "POST", "/items", `{"name":7}`, nil, 400, `"name":"must be a string, not a JSON number`},
-		{"a misspelt field", "POST", "/items", `{"nmae":"Lamp"}`, nil, 400, `"nmae":"is not a field`},
+		{"a misspelt field", "POST", "/items", `{"nam":"Lamp"}`, nil, 400, `"nam":"is not a field`},
 		{"nothing that is needed", "POST", "/items", `{}`, nil, 400, `"errors":{"name":"must not be empty","userId":`},
 		{"no UUID", "POST", "/items", `{"name":"Lamp","userId":"me"}`, nil, 400, `"userId":"must be a UUID`},
 		{"UUID without hyphens", "POST", "/items", `{"name":"Lamp","userId":"550e8400e29b41d4a716446655440000"}`, nil, 400, `"userId"`},

@@ -29,8 +29,7 @@ func decode(w http.ResponseWriter, r *http.Request, v any) error {
 		}
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return &httpError{
 			status: http.StatusRequestEntityTooLarge,
 			detail: fmt.Sprintf("The body is over %d bytes.", tooLarge.Limit),

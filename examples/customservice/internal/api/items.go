@@ -183,7 +183,7 @@ func (a *API) listItems(w http.ResponseWriter, r *http.Request) error {
 	page := struct {
 		Items      []item.Item `json:"items"`
 		NextCursor string      `json:"nextCursor,omitempty"` // none: this is the last page
-	}{Items: items}
+	}{Items: append([]item.Item{}, items...)} // a list even where it is empty
 	if len(items) > limit {
 		page.Items = items[:limit]
 		page.NextCursor = formatCursor(store.After(items[limit-1]))

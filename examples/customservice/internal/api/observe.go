@@ -16,12 +16,21 @@ import (
 // a restart would help neither the broker nor the waiting events. Without its
 // database it can't serve: "down" and HTTP 503.
 type Health struct {
-	Status    string         `json:"status"`
-	Database  Part           `json:"database"`
-	Cache     Part           `json:"cache"`
-	Kafka     Part           `json:"kafka"`
-	Publisher map[string]any `json:"publisher,omitempty"`
-	Consumers []Part         `json:"consumers"`
+	Status    string   `json:"status"`
+	Database  Part     `json:"database"`
+	Cache     Part     `json:"cache"`
+	Kafka     Part     `json:"kafka"`
+	Publisher Outgoing `json:"publisher"`
+	Consumers []Part   `json:"consumers"`
+}
+
+// Outgoing is what became of the events of requests since the process began.
+type Outgoing struct {
+	Waiting   int    `json:"waiting"`  // for a broker
+	OnItsWay  int    `json:"onItsWay"` // and not acknowledged yet
+	Published int64  `json:"published"`
+	Lost      int64  `json:"lost"`
+	LastError string `json:"lastError,omitempty"`
 }
 
 // Part is the state of something that the service needs.

@@ -59,8 +59,10 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, item.ErrNotFound):
 		known = &httpError{http.StatusNotFound, "There is no such item, or it has been deleted.", nil}
 	case errors.Is(err, item.ErrVersion):
-		known = &httpError{http.StatusPreconditionFailed,
-			"The item has been changed since: get it again, and send its ETag as If-Match.", nil}
+		known = &httpError{
+			http.StatusPreconditionFailed,
+			"The item has been changed since: get it again, and send its ETag as If-Match.", nil,
+		}
 	case r.Context().Err() != nil && errors.Is(err, context.Canceled):
 		known = &httpError{statusClientGone, "The client went away.", nil}
 	case errors.Is(err, context.DeadlineExceeded):

@@ -22,6 +22,8 @@ type Cache interface {
 	Put(ctx context.Context, it item.Item) error
 	// Invalidate removes the item, which has been changed to the version.
 	Invalidate(ctx context.Context, id uuid.UUID, version int64) error
+	// Ping returns nil when the cache answers.
+	Ping(ctx context.Context) error
 	// Kind is the cache's name, for people.
 	Kind() string
 	// Close ends its connections.

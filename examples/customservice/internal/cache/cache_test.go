@@ -112,7 +112,7 @@ func TestRedisAway(t *testing.T) {
 	t.Parallel()
 	r, err := cache.NewRedis("127.0.0.1:1", time.Minute)
 	require.NoError(t, err)
-	defer r.Close()
+	t.Cleanup(func() { assert.NoError(t, r.Close()) })
 	begin := time.Now()
 	_, ok, err := r.Get(t.Context(), uuid.New())
 	require.Error(t, err)

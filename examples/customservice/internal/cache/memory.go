@@ -58,6 +58,9 @@ func (m *Memory) Invalidate(_ context.Context, id uuid.UUID, version int64) erro
 	return nil
 }
 
+// Ping implements [Cache]. The error is always nil.
+func (*Memory) Ping(context.Context) error { return nil }
+
 // Kind implements [Cache].
 func (*Memory) Kind() string { return "memory" }
 

@@ -90,6 +90,9 @@ func (r *Redis) set(ctx context.Context, id uuid.UUID, version int64, body []byt
 	return nil
 }
 
+// Ping implements [Cache].
+func (r *Redis) Ping(ctx context.Context) error { return r.client.Ping(ctx).Err() }
+
 // Kind implements [Cache].
 func (*Redis) Kind() string { return "Redis" }
 

@@ -50,8 +50,8 @@ func (b *bundle) use(t *testing.T, p messaging.Publisher) {
 	b.Service = service.New(b.store, b.cache, p, slog.New(slog.NewTextHandler(b.log, nil)))
 }
 
-func draft(name string) item.Draft {
-	return item.Draft{Name: name, Description: "of brass", UserID: uuid.New(), ModifiedBy: "user@example.com"}
+func lamp() item.Draft {
+	return item.Draft{Name: "Lamp", Description: "of brass", UserID: uuid.New(), ModifiedBy: "user@example.com"}
 }
 
 func TestCreatePublishesIntegrationEvent(t *testing.T) {
@@ -59,7 +59,7 @@ func TestCreatePublishesIntegrationEvent(t *testing.T) {
 	s := setup(t)
 	ctx := tracing.WithCorrelationID(t.Context(), "abc123-def456")
 	category := uuid.New()
-	d := draft("Lamp")
+	d := lamp()
 	d.CategoryID = &category
 
 	it, err := s.Create(ctx, d)
@@ -85,7 +85,7 @@ func TestUpdatePublishesWhatIsNew(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	ctx := t.Context()
-	it, err := s.Create(ctx, draft("Lamp"))
+	it, err := s.Create(ctx, lamp())
 	require.NoError(t, err)
 	_, err = s.Get(ctx, it.ID) // so that it is in the cache
 	require.NoError(t, err)
@@ -111,7 +111,7 @@ func TestDeletePublishesAndHides(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	ctx := t.Context()
-	it, err := s.Create(ctx, draft("Lamp"))
+	it, err := s.Create(ctx, lamp())
 	require.NoError(t, err)
 	_, err = s.Get(ctx, it.ID)
 	require.NoError(t, err)
@@ -133,7 +133,7 @@ func TestFailedPublishNeverFailsTheCommand(t *testing.T) {
 	s := setup(t)
 	s.recorder.Err = errors.New("no broker")
 
-	it, err := s.Create(t.Context(), draft("Lamp"))
+	it, err := s.Create(t.Context(), lamp())
 	require.NoError(t, err)
 	_, err = s.Update(t.Context(), it.ID, 0, draftOf(it, "Bright lamp"))
 	require.NoError(t, err)
@@ -153,7 +153,7 @@ func TestWhatIsRefusedIsNotPublished(t *testing.T) {
 	ctx := t.Context()
 	_, err := s.Create(ctx, item.Draft{})
 	require.ErrorAs(t, err, &item.Invalid{})
-	it, err := s.Create(ctx, draft("Lamp"))
+	it, err := s.Create(ctx, lamp())
 	require.NoError(t, err)
 	s.recorder.Reset()
 
@@ -176,7 +176,7 @@ func TestWhatIsRefusedIsNotPublished(t *testing.T) {
 func TestEventsHaveTheOrderOfTheCommits(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	it, err := s.Create(t.Context(), draft("Lamp"))
+	it, err := s.Create(t.Context(), lamp())
 	require.NoError(t, err)
 	var (
 		wg      sync.WaitGroup
@@ -188,7 +188,9 @@ func TestEventsHaveTheOrderOfTheCommits(t *testing.T) {
 			for range 10 {
 				name := uuid.NewString()
 				changed, err := s.Update(t.Context(), it.ID, 0, draftOf(it, name))
-				assert.NoError(t, err)
+				if !assert.NoError(t, err) { //nolint:testifylint // not the test's goroutine
+					return
+				}
 				mu.Lock()
 				version[name] = changed.Version
 				mu.Unlock()
@@ -215,11 +217,11 @@ func TestEventOutlivesTheRequest(t *testing.T) {
 		cancel()
 		return s.recorder.Publish(ctx, evs...)
 	}))
-	_, err := s.Create(ctx, draft("Lamp"))
+	_, err := s.Create(ctx, lamp())
 	require.NoError(t, err)
 	assert.Equal(t, "abc", messagingtest.One[*event.ItemCreated](t, s.recorder).CorrelationID)
 
-	_, err = s.Create(ctx, draft("Lamp"))
+	_, err = s.Create(ctx, lamp())
 	_ = err // the request had ended before: either is right, as long as item and event agree
 	items, err := s.store.List(t.Context(), uuid.Nil, store.Position{}, 10)
 	require.NoError(t, err)
@@ -232,15 +234,17 @@ type failingCache struct{ cache.Cache }
 func (failingCache) Get(context.Context, uuid.UUID) (item.Item, bool, error) {
 	return item.Item{}, false, errors.New("no cache")
 }
-func (failingCache) Put(context.Context, item.Item) error               { return errors.New("no cache") }
-func (failingCache) Invalidate(context.Context, uuid.UUID, int64) error { return errors.New("no cache") }
+func (failingCache) Put(context.Context, item.Item) error { return errors.New("no cache") }
+func (failingCache) Invalidate(context.Context, uuid.UUID, int64) error {
+	return errors.New("no cache")
+}
 
 func TestCacheAway(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	s.cache = failingCache{s.cache}
 	s.use(t, s.recorder)
-	it, err := s.Create(t.Context(), draft("Lamp"))
+	it, err := s.Create(t.Context(), lamp())
 	require.NoError(t, err)
 	it, err = s.Update(t.Context(), it.ID, 0, draftOf(it, "Bright lamp"))
 	require.NoError(t, err)

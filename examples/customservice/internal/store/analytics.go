@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -25,73 +26,59 @@ func (s *Store) Count(ctx context.Context, itemID, user uuid.UUID, status string
 // Counts is how many items there are, by status.
 type Counts map[string]int64
 
-// CountsByStatus counts all items, or with a user other than uuid.Nil that user's.
-func (s *Store) CountsByStatus(ctx context.Context, user uuid.UUID) (Counts, error) {
-	query, args := "SELECT status, COUNT(*) FROM analytics", []any{}
-	if user != uuid.Nil {
-		query, args = query+" WHERE user_id = $1", append(args, user)
-	}
-	rows, err := s.read.QueryContext(ctx, query+" GROUP BY status", args...)
-	if err != nil {
-		return nil, fmt.Errorf("store: count by status: %w", err)
-	}
-	defer rows.Close()
-	out := Counts{}
-	for rows.Next() {
-		var (
-			status string
-			n      int64
-		)
-		if err := rows.Scan(&status, &n); err != nil {
-			return nil, fmt.Errorf("store: count by status: %w", err)
-		}
-		out[status] = n
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("store: count by status: %w", err)
-	}
-	return out, nil
-}
-
 // UserCounts is how many items a user has, by status.
 type UserCounts struct {
 	UserID uuid.UUID `json:"userId"`
 	Items  Counts    `json:"items"`
 }
 
+// count is a row of the queries below.
+type count struct {
+	user   uuid.UUID
+	status string
+	n      int64
+}
+
+// CountsByStatus counts all items, or with a user other than uuid.Nil that user's.
+func (s *Store) CountsByStatus(ctx context.Context, user uuid.UUID) (Counts, error) {
+	rows, err := s.read.QueryContext(ctx,
+		"SELECT status, COUNT(*) FROM analytics WHERE $1 OR user_id = $2 GROUP BY status", user == uuid.Nil, user)
+	counts, err := collect(rows, err, func(rows *sql.Rows) (c count, err error) {
+		err = rows.Scan(&c.status, &c.n)
+		return c, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store: count by status: %w", err)
+	}
+	out := Counts{}
+	for _, c := range counts {
+		out[c.status] = c.n
+	}
+	return out, nil
+}
+
 // CountsByUser counts the items of the users with the most, at most limit users;
 // with a user other than uuid.Nil, of that one.
 func (s *Store) CountsByUser(ctx context.Context, user uuid.UUID, limit int) ([]UserCounts, error) {
-	where, args := "", []any{limit}
-	if user != uuid.Nil {
-		where, args = "WHERE user_id = $2", append(args, user)
-	}
 	rows, err := s.read.QueryContext(ctx,
 		`SELECT a.user_id, a.status, COUNT(*) FROM analytics a
-		 JOIN (SELECT user_id, COUNT(*) AS n FROM analytics `+where+` GROUP BY user_id ORDER BY n DESC, user_id LIMIT $1) top
+		 JOIN (SELECT user_id, COUNT(*) AS n FROM analytics WHERE $1 OR user_id = $2
+		       GROUP BY user_id ORDER BY n DESC, user_id LIMIT $3) top
 		 ON top.user_id = a.user_id
-		 GROUP BY top.n, a.user_id, a.status ORDER BY top.n DESC, a.user_id, a.status`, args...)
+		 GROUP BY top.n, a.user_id, a.status ORDER BY top.n DESC, a.user_id, a.status`, user == uuid.Nil, user, limit)
+	counts, err := collect(rows, err, func(rows *sql.Rows) (c count, err error) {
+		err = rows.Scan(&c.user, &c.status, &c.n)
+		return c, err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("store: count by user: %w", err)
 	}
-	defer rows.Close()
 	out := []UserCounts{}
-	for rows.Next() {
-		var (
-			id     uuid.UUID
-			status string
-			n      int64
-		)
-		if err := rows.Scan(&id, &status, &n); err != nil {
-			return nil, fmt.Errorf("store: count by user: %w", err)
+	for _, c := range counts {
+		if len(out) == 0 || out[len(out)-1].UserID != c.user {
+			out = append(out, UserCounts{UserID: c.user, Items: Counts{}})
 		}
-		if len(out) == 0 || out[len(out)-1].UserID != id {
-			out = append(out, UserCounts{UserID: id, Items: Counts{}})
-		}
-		out[len(out)-1].Items[status] = n
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("store: count by user: %w", err)
+		out[len(out)-1].Items[c.status] = c.n
 	}
 	return out, nil
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -50,27 +51,19 @@ func (s *Store) Trail(ctx context.Context, itemID uuid.UUID, limit int) ([]Audit
 		 FROM audit
 		 WHERE item_id = $1 OR item_id IS NULL AND causation_id IN (SELECT CAST(event_id AS TEXT) FROM audit WHERE item_id = $1)
 		 ORDER BY event_ms, seq LIMIT $2`, itemID, limit)
-	if err != nil {
-		return nil, fmt.Errorf("store: read the audit trail: %w", err)
-	}
-	defer rows.Close()
-	var out []AuditEntry
-	for rows.Next() {
+	trail, err := collect(rows, err, func(rows *sql.Rows) (AuditEntry, error) {
 		var (
 			e       AuditEntry
-			item    uuid.NullUUID
+			of      uuid.NullUUID
 			ms      int64
 			payload string
 		)
-		err := rows.Scan(&e.EventID, &e.Topic, &e.Partition, &e.Offset, &item, &e.UserID, &ms, &e.CorrelationID, &e.CausationID, &payload)
-		if err != nil {
-			return nil, fmt.Errorf("store: read the audit trail: %w", err)
-		}
-		e.ItemID, e.Time, e.Payload = item.UUID, fromMillis(ms), json.RawMessage(payload)
-		out = append(out, e)
-	}
-	if err := rows.Err(); err != nil {
+		err := rows.Scan(&e.EventID, &e.Topic, &e.Partition, &e.Offset, &of, &e.UserID, &ms, &e.CorrelationID, &e.CausationID, &payload)
+		e.ItemID, e.Time, e.Payload = of.UUID, fromMillis(ms), json.RawMessage(payload)
+		return e, err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("store: read the audit trail: %w", err)
 	}
-	return out, nil
+	return trail, nil
 }

@@ -116,19 +116,8 @@ func (s *Store) List(ctx context.Context, user uuid.UUID, after Position, limit 
 		args = append(args, user)
 	}
 	rows, err := s.read.QueryContext(ctx, query+" ORDER BY created_ms, id LIMIT $3", args...)
+	items, err := collect(rows, err, func(rows *sql.Rows) (item.Item, error) { return scanItem(rows) })
 	if err != nil {
-		return nil, fmt.Errorf("store: list items: %w", err)
-	}
-	defer rows.Close()
-	items := make([]item.Item, 0, limit)
-	for rows.Next() {
-		it, err := scanItem(rows)
-		if err != nil {
-			return nil, err
-		}
-		items = append(items, it)
-	}
-	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("store: list items: %w", err)
 	}
 	return items, nil

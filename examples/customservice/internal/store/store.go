@@ -120,6 +120,26 @@ func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
 	return nil
 }
 
+// collect reads all rows of a query, which said err.
+func collect[T any](rows *sql.Rows, err error, scan func(rows *sql.Rows) (T, error)) (out []T, failed error) {
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err := rows.Close(); failed == nil {
+			failed = err
+		}
+	}()
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, rows.Err()
+}
+
 // millis and fromMillis are how moments stand in the database.
 func millis(t time.Time) int64 { return t.UnixMilli() }
 

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"net/url"
 	"path/filepath"
@@ -9,8 +10,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"database/sql"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
@@ -73,6 +72,7 @@ func insert(t *testing.T, s *store.Store, d item.Draft) item.Item {
 func TestItems(t *testing.T) {
 	t.Parallel()
 	everywhere(t, func(t *testing.T, s *store.Store) {
+		t.Helper()
 		ctx := t.Context()
 		category := uuid.New()
 		begin := time.Now().Truncate(time.Millisecond)
@@ -120,6 +120,7 @@ func TestItems(t *testing.T) {
 func TestList(t *testing.T) {
 	t.Parallel()
 	everywhere(t, func(t *testing.T, s *store.Store) {
+		t.Helper()
 		ctx := t.Context()
 		users := []uuid.UUID{uuid.New(), uuid.New()}
 		var all []uuid.UUID
@@ -159,6 +160,7 @@ func TestList(t *testing.T) {
 func TestClockOfAUserNeverStandsStill(t *testing.T) {
 	t.Parallel()
 	everywhere(t, func(t *testing.T, s *store.Store) {
+		t.Helper()
 		user := uuid.New()
 		var (
 			wg   sync.WaitGroup
@@ -186,6 +188,7 @@ func TestClockOfAUserNeverStandsStill(t *testing.T) {
 func TestAudit(t *testing.T) {
 	t.Parallel()
 	everywhere(t, func(t *testing.T, s *store.Store) {
+		t.Helper()
 		ctx := t.Context()
 		itemID, user := uuid.New(), uuid.New()
 		at := time.Now().UTC().Truncate(time.Millisecond)
@@ -230,6 +233,7 @@ func TestAudit(t *testing.T) {
 func TestAnalytics(t *testing.T) {
 	t.Parallel()
 	everywhere(t, func(t *testing.T, s *store.Store) {
+		t.Helper()
 		ctx := t.Context()
 		many, few := uuid.New(), uuid.New()
 		items := []uuid.UUID{uuid.New(), uuid.New(), uuid.New()}
@@ -281,7 +285,7 @@ func TestFileIsSharedAndKept(t *testing.T) {
 
 	third, err := store.Open(t.Context(), path)
 	require.NoError(t, err)
-	defer third.Close()
+	t.Cleanup(func() { assert.NoError(t, third.Close()) })
 	_, err = third.Item(t.Context(), it.ID)
 	require.NoError(t, err)
 }

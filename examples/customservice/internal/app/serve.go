@@ -1,0 +1,172 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/expensevault/sharedlibrary/examples/customservice/internal/api"
+	"github.com/expensevault/sharedlibrary/examples/customservice/internal/cache"
+	"github.com/expensevault/sharedlibrary/examples/customservice/internal/consumers"
+	"github.com/expensevault/sharedlibrary/examples/customservice/internal/outgoing"
+	"github.com/expensevault/sharedlibrary/examples/customservice/internal/service"
+	"github.com/expensevault/sharedlibrary/examples/customservice/internal/settings"
+)
+
+// Serve runs the service until ctx ends, and then stops it: no more requests,
+// no more records, what waits is published, and all is closed. It returns nil
+// after such a stop, and else why it could not run.
+func Serve(ctx context.Context, s settings.Settings, tracer trace.Tracer, log *slog.Logger) error {
+	// First of all, so that a second instance ends here and touches nothing.
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.Addr)
+	if err != nil {
+		return fmt.Errorf("serve HTTP: %w (another -addr?)", err)
+	}
+	defer func() { _ = listener.Close() }() // the server has closed it, unless there was none
+	p, err := open(ctx, s, true, log)
+	if err != nil {
+		return err
+	}
+	defer p.closeAll(log)
+	c, err := openCache(s)
+	if err != nil {
+		return err
+	}
+	p.close = append(p.close, c.Close)
+
+	queue := outgoing.NewQueue(p.publisher, p.link, s.Queue, log)
+	running := &running{parts: p, cache: c, queue: queue}
+	for _, name := range s.InProcess() {
+		r, err := newRunner(p, s, name, log)
+		if err != nil {
+			return err
+		}
+		running.consumers = append(running.consumers, r)
+	}
+	svc := service.New(p.store, c, queue, log)
+	server := &http.Server{
+		Handler:           api.New(svc, p.store, running.health, tracer, log),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       20 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	running.start(ctx)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	log.InfoContext(ctx, "customservice listens on http://"+listener.Addr().String(),
+		slog.String("database", p.store.Kind()), slog.String("cache", c.Kind()), slog.String("kafka", p.kafkaName()),
+		slog.String("consumers", strings.Join(s.InProcess(), ",")))
+
+	var failed error
+	select {
+	case <-ctx.Done():
+		log.InfoContext(ctx, "customservice stops")
+	case failed = <-served:
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Stop)
+	defer cancel()
+	if err := server.Shutdown(stopping); err != nil {
+		log.ErrorContext(ctx, "Requests were cut off", slog.Any("error", err))
+		_ = server.Close()
+	}
+	running.stop(stopping)
+	if failed != nil && !errors.Is(failed, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTP: %w", failed)
+	}
+	log.InfoContext(ctx, "customservice has stopped")
+	return nil
+}
+
+// newRunner gives a consumer a part of the time that stopping may take.
+func newRunner(p *parts, s settings.Settings, name string, log *slog.Logger) (*consumers.Runner, error) {
+	return consumers.NewRunner(p.config, name, s.Stop/3, consumers.Needs{Store: p.store, Publisher: p.publisher, Log: log})
+}
+
+// running is what goes on beside HTTP.
+type running struct {
+	parts     *parts
+	cache     cache.Cache
+	queue     *outgoing.Queue // nil: no requests
+	consumers []*consumers.Runner
+
+	stopConsumers, stopLink context.CancelFunc
+	consuming, linking      sync.WaitGroup
+}
+
+func (r *running) start(ctx context.Context) {
+	// Not ended by ctx, but in order.
+	life := context.WithoutCancel(ctx)
+	linked, stopLink := context.WithCancel(life)
+	consuming, stopConsumers := context.WithCancel(life)
+	r.stopLink, r.stopConsumers = stopLink, stopConsumers
+	r.linking.Go(func() { r.parts.link.Run(linked) })
+	for _, c := range r.consumers {
+		r.consuming.Go(func() { c.Run(consuming) })
+	}
+	if r.queue != nil {
+		go r.queue.Run() //nolint:contextcheck // it ends by Stop
+	}
+}
+
+func (r *running) stop(ctx context.Context) {
+	r.stopConsumers()
+	r.consuming.Wait() // for the drain timeout at most
+	if r.queue != nil {
+		r.queue.Stop(ctx)
+	}
+	r.stopLink()
+	r.linking.Wait()
+}
+
+// health looks at everything.
+func (r *running) health(ctx context.Context) api.Health {
+	h := api.Health{
+		Status:   "ok",
+		Database: part(r.parts.store.Kind(), r.parts.store.Ping(ctx)),
+		Cache:    part(r.cache.Kind(), r.cache.Ping(ctx)),
+	}
+	link := r.parts.link.State()
+	h.Kafka = api.Part{Name: r.parts.kafkaName(), OK: link.Up, Detail: link.Detail}
+	stats := r.queue.Stats()
+	h.Publisher = api.Outgoing{
+		Waiting: stats.Waiting, OnItsWay: stats.OnItsWay, Published: stats.Published, Lost: stats.Lost, LastError: stats.LastError,
+	}
+	h.Consumers = []api.Part{}
+	fine := h.Cache.OK && h.Kafka.OK
+	for _, c := range r.consumers {
+		alive, err := c.State()
+		state := part(c.Name(), err)
+		state.OK = alive && link.Up
+		if alive && !link.Up {
+			state.Detail = "waits for Kafka"
+		}
+		h.Consumers = append(h.Consumers, state)
+		fine = fine && state.OK
+	}
+	switch {
+	case !h.Database.OK:
+		h.Status = "down"
+	case !fine:
+		h.Status = "degraded"
+	}
+	return h
+}
+
+func part(name string, err error) api.Part {
+	p := api.Part{Name: name, OK: err == nil}
+	if err != nil {
+		p.Detail = err.Error()
+	}
+	return p
+}
