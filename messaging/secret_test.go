@@ -130,8 +130,21 @@ func TestConnectionSettingsAreNeverPrinted(t *testing.T) {
 		p, err := c.clusterParams(nil)
 		require.NoError(t, err)
 		for _, verb := range []string{"%v", "%+v", "%#v"} {
-			assertHidden(t, fmt.Sprintf(verb, p))     
+			assertHidden(t, fmt.Sprintf(verb, p))
 			assertHidden(t, fmt.Sprintf(verb, p.Wire))
 		}
+	}
+}
+
+func TestPublisherIsPrintedWithoutSecrets(t *testing.T) {
+	t.Parallel()
+	c := secretConfig()
+	c.SSLCertificateLocation, c.SSLKeyLocation, c.SSLKeyPassword = "", "", ""
+	p, err := NewKafkaPublisher(c)
+	require.NoError(t, err)
+	require.NoError(t, p.Close())
+	for _, verb := range []string{"%v", "%+v", "%#v"} {
+		assertHidden(t, fmt.Sprintf(verb, p))
+		assertHidden(t, fmt.Sprintf(verb, *p))
 	}
 }
