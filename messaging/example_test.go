@@ -163,6 +163,8 @@ func ExampleRetryAfter() {
 	messaging.Handle(&mux, func(context.Context, *ItemCreated) error {
 		return messaging.RetryAfter(30*time.Second, busy)
 	})
+	fmt.Println(mux.Topics())
+	// Output: [inventory.item.created]
 }
 
 func ExampleWithRetry() {
@@ -170,6 +172,8 @@ func ExampleWithRetry() {
 	// This handler calls a service that is often away for a minute.
 	messaging.Handle(&mux, func(context.Context, *ItemCreated) error { return nil },
 		messaging.WithRetry(10, time.Second, time.Minute))
+	fmt.Println(mux.Topics())
+	// Output: [inventory.item.created]
 }
 
 func ExampleDeliveryFrom() {
@@ -186,7 +190,7 @@ func ExampleDeliveryFrom() {
 }
 
 // A service that handles events until it is interrupted.
-func ExampleSubscriber() {
+func ExampleSubscriber() { //nolint:testableexamples // needs a broker
 	var mux messaging.Mux
 	messaging.Handle(&mux, func(_ context.Context, e *ItemCreated) error {
 		slog.Info("created", "item", e.ItemID)

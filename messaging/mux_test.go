@@ -175,7 +175,7 @@ func TestDecodeErrors(t *testing.T) {
 			require.ErrorAs(t, err, &decode)
 			assert.Equal(t, placed, decode.Topic)
 			assert.Equal(t, "*messaging_test.orderPlaced", decode.Type)
-			assert.ErrorContains(t, err, tc.want)
+			require.ErrorContains(t, err, tc.want)
 			assert.True(t, messaging.IsPermanent(err))
 		})
 	}

@@ -84,11 +84,12 @@ func (p *pipelineTest) lines(t *testing.T) []map[string]any {
 	return out
 }
 
-func levels(lines []map[string]any) (s string) {
-	for _, l := range lines {
-		s += fmt.Sprint(l["level"], " ")
+func levels(lines []map[string]any) string {
+	all := make([]string, len(lines))
+	for i, l := range lines {
+		all[i] = fmt.Sprint(l["level"])
 	}
-	return strings.TrimSpace(s)
+	return strings.Join(all, " ")
 }
 
 func header(r Record, name string) string {

@@ -73,8 +73,7 @@ func (p retryPolicy) validate() error {
 
 // pause is how long to wait after a failed attempt, counted from 1.
 func (p retryPolicy) pause(attempt int, err error) time.Duration {
-	var after *retryAfterError
-	if errors.As(err, &after) {
+	if after, ok := errors.AsType[*retryAfterError](err); ok {
 		return max(after.pause, 0)
 	}
 	return p.pauses.Pause(attempt - 1)

@@ -147,7 +147,7 @@ func (s *Subscriber) Run(ctx context.Context) error {
 	if errors.Is(err, errStopping) {
 		err = nil
 	}
-	if closeErr := dead.Close(); err == nil && closeErr != nil {
+	if closeErr := dead.Close(); err == nil && closeErr != nil { //nolint:contextcheck // it is bounded, and ctx has ended
 		// Its record is not finished, and will be handled again.
 		deliver.log.WarnContext(ctx, "A dead letter was not acknowledged when the subscriber stopped", "error", closeErr)
 	}
@@ -158,7 +158,7 @@ func (s *Subscriber) Run(ctx context.Context) error {
 }
 
 func (s *Subscriber) engineParams(conns *cluster.Cluster, deliver *pipeline) consumer.Params {
-	return consumer.Params{
+	return consumer.Params{ //nolint:exhaustruct_v5 // zero is the engine's default
 		Cluster:          conns,
 		Logger:           deliver.log,
 		Group:            s.group,

@@ -2,6 +2,7 @@ package messaging_test
 
 import (
 	"context"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -81,4 +82,34 @@ func TestNewSubscriberRefuses(t *testing.T) {
 			assert.Nil(t, s)
 		})
 	}
+}
+
+// With nobody to connect to, Run waits until it is stopped.
+func TestRunWithoutBroker(t *testing.T) {
+	t.Parallel()
+	dialled := make(chan struct{}, 100)
+	s, err := messaging.NewSubscriber(messaging.DefaultConfig(), "billing", placedMux(),
+		messaging.WithDialer(func(context.Context, string, string) (net.Conn, error) {
+			dialled <- struct{}{}
+			return nil, &net.OpError{Op: "dial", Err: net.ErrClosed}
+		}))
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	dials := func() {
+		t.Helper()
+		select {
+		case <-dialled:
+		case err := <-done:
+			require.Fail(t, "Run ended", "%v", err)
+		}
+	}
+	dials()
+	require.ErrorContains(t, s.Run(ctx), "runs already")
+	dials() // it tries again
+	cancel()
+	require.NoError(t, <-done)
+	require.NoError(t, s.Run(ctx), "again, with a context that has ended")
 }

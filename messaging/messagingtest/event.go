@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -235,10 +236,8 @@ type structField struct {
 // those that it drops for a conflict included.
 func allFields(t reflect.Type, prefix string, above []reflect.Type) []structField {
 	var out []structField
-	for _, seen := range above {
-		if seen == t {
-			return nil
-		}
+	if slices.Contains(above, t) {
+		return nil
 	}
 	above = append(above, t)
 	for f := range t.Fields() {

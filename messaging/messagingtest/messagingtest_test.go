@@ -53,15 +53,14 @@ func failuresOf(t *testing.T, f func(testing.TB)) []string {
 
 type created struct {
 	events.Base
-	ItemID   uuid.UUID      `json:"itemId"`
-	Name     string         `json:"name"`
-	At       time.Time      `json:"at"`
-	Price    *big.Int       `json:"price"`
-	Tags     []string       `json:"tags"`
-	Empty    []string       `json:"empty,omitempty"`
-	Extra    map[string]any `json:"extra"`
-	Any      any            `json:"any"`
-	internal int
+	ItemID uuid.UUID      `json:"itemId"`
+	Name   string         `json:"name"`
+	At     time.Time      `json:"at"`
+	Price  *big.Int       `json:"price"`
+	Tags   []string       `json:"tags"`
+	Empty  []string       `json:"empty,omitempty"`
+	Extra  map[string]any `json:"extra"`
+	Any    any            `json:"any"`
 }
 
 func (*created) Topic() events.Topic    { return events.NewTopic("shop", "item", "created") }
@@ -146,19 +145,19 @@ func TestRecorderRefusesWhatNobodyCouldRead(t *testing.T) {
 func TestOne(t *testing.T) {
 	t.Parallel()
 	var rec messagingtest.Recorder
-	got := failuresOf(t, func(t testing.TB) { messagingtest.One[*deleted](t, &rec) })
+	got := failuresOf(t, func(tb testing.TB) { tb.Helper(); messagingtest.One[*deleted](tb, &rec) })
 	assert.Equal(t, []string{"messagingtest: want exactly one *messagingtest_test.deleted published, got 0; published were: nothing"}, got)
 	for range 12 {
 		require.NoError(t, rec.Publish(t.Context(), &deleted{ItemID: "i"}))
 	}
-	got = failuresOf(t, func(t testing.TB) { messagingtest.One[*created](t, &rec) })
+	got = failuresOf(t, func(tb testing.TB) { tb.Helper(); messagingtest.One[*created](tb, &rec) })
 	require.Len(t, got, 1)
 	assert.Contains(t, got[0], `*messagingtest_test.deleted (key "i"), `)
 	assert.Contains(t, got[0], "and 2 more")
-	got = failuresOf(t, func(t testing.TB) { messagingtest.One[*deleted](t, &rec) })
+	got = failuresOf(t, func(tb testing.TB) { tb.Helper(); messagingtest.One[*deleted](tb, &rec) })
 	require.Len(t, got, 1)
 	assert.Contains(t, got[0], "got 12")
-	assert.Empty(t, failuresOf(t, func(t testing.TB) { messagingtest.All[*created](t, &rec) }))
+	assert.Empty(t, failuresOf(t, func(tb testing.TB) { tb.Helper(); messagingtest.All[*created](tb, &rec) }))
 }
 
 func TestDeliver(t *testing.T) {
@@ -198,7 +197,7 @@ func TestDeliver(t *testing.T) {
 		{&created{Any: math.NaN()}, "cannot be published"},
 		{nil, "cannot be published"},
 	} {
-		got := failuresOf(t, func(t testing.TB) { messagingtest.Deliver(t, &mux, tc.event) })
+		got := failuresOf(t, func(tb testing.TB) { tb.Helper(); messagingtest.Deliver(tb, &mux, tc.event) })
 		require.Len(t, got, 1)
 		assert.Contains(t, got[0], tc.want)
 	}
@@ -363,7 +362,7 @@ func TestEventFindsViolations(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := failuresOf(t, func(t testing.TB) { messagingtest.TestEvent(t, tc.event, tc.opts...) })
+			got := failuresOf(t, func(tb testing.TB) { tb.Helper(); messagingtest.TestEvent(tb, tc.event, tc.opts...) })
 			require.Len(t, got, len(tc.want), "%q", got)
 			for i, want := range tc.want {
 				assert.Contains(t, got[i], want)

@@ -14,7 +14,7 @@ import (
 	"github.com/expensevault/sharedlibrary/messaging"
 )
 
-func TestRecorderIsAPublisher(t *testing.T) {
+func TestRecorderIsAPublisher(t *testing.T) { //nolint:tparallel // the suite runs its subtests in order
 	t.Parallel()
 	TestPublisher(t, func(testing.TB) (messaging.Publisher, func() []messaging.Record) {
 		rec := new(Recorder)
@@ -94,7 +94,7 @@ func TestChecksFindFaults(t *testing.T) {
 		{
 			fault: "forgets the context",
 			publish: func(r *Recorder, _ context.Context, evs []events.IntegrationEvent) error {
-				return r.Publish(context.Background(), evs...)
+				return r.Publish(context.Background(), evs...) //nolint:contextcheck // the fault
 			},
 			want: []string{"Context", "EndedContext"},
 		},

@@ -147,12 +147,12 @@ func blank(e events.IntegrationEvent) (into events.IntegrationEvent, result func
 		t = t.Elem()
 	}
 	v := reflect.New(t)
-	into, _ = v.Interface().(events.IntegrationEvent) // *T has every method that T has
+	into, _ = reflect.TypeAssert[events.IntegrationEvent](v) // *T has every method that T has
 	return into, func() events.IntegrationEvent {
 		if pointer {
 			return into
 		}
-		e, _ := v.Elem().Interface().(events.IntegrationEvent)
+		e, _ := reflect.TypeAssert[events.IntegrationEvent](v.Elem())
 		return e
 	}
 }
