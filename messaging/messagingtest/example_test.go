@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"testing"
 
 	"github.com/expensevault/sharedlibrary/events"
@@ -26,7 +27,7 @@ type exampleT struct{ testing.TB }
 
 func (exampleT) Helper()                           {}
 func (exampleT) Context() context.Context          { return context.Background() }
-func (exampleT) Errorf(format string, args ...any) { fmt.Println(fmt.Sprintf(format, args...)) }
+func (exampleT) Errorf(format string, args ...any) { fmt.Fprintf(os.Stdout, format+"\n", args...) }
 func (exampleT) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
 
 // placeOrder is what the examples test.
@@ -117,7 +118,7 @@ func ExampleTestEvent() {
 }
 
 // For whoever writes a Publisher: one that wraps another must still be one.
-func ExampleTestPublisher() {
+func ExampleTestPublisher() { //nolint:testableexamples // a test runs it
 	test := func(t *testing.T) {
 		t.Helper()
 		messagingtest.TestPublisher(t, func(testing.TB) (messaging.Publisher, func() []messaging.Record) {
