@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -45,7 +46,11 @@ func onEach(t *testing.T, f func(t *testing.T, k *kafka)) {
 		t.Parallel()
 		addrs := os.Getenv("KAFKA_BOOTSTRAP_SERVERS")
 		if addrs == "" {
-			t.Skip("needs a real Kafka: set KAFKA_BOOTSTRAP_SERVERS")
+			// As for the other tests on brokers: what ITEST_REQUIRE names must not be missing.
+			if slices.Contains(strings.Split(os.Getenv("ITEST_REQUIRE"), ","), "real") {
+				t.Fatal("ITEST_REQUIRE names \"real\", but KAFKA_BOOTSTRAP_SERVERS is not set")
+			}
+			t.Skip("KAFKA_BOOTSTRAP_SERVERS is not set (.ci/kafka start prints it)")
 		}
 		f(t, connect(t, &kafka{addrs: strings.Split(addrs, ","), session: 6 * time.Second}))
 	})
