@@ -2,6 +2,7 @@ package messaging
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -136,15 +137,20 @@ func TestConnectionSettingsAreNeverPrinted(t *testing.T) {
 	}
 }
 
-func TestPublisherIsPrintedWithoutSecrets(t *testing.T) {
+func TestPublishersAndSubscribersArePrintedWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	c := secretConfig()
 	c.SSLCertificateLocation, c.SSLKeyLocation, c.SSLKeyPassword = "", "", ""
 	p, err := NewKafkaPublisher(c)
 	require.NoError(t, err)
 	require.NoError(t, p.Close())
+	var mux Mux
+	HandleRecord(&mux, "x", func(context.Context, Record) error { return nil })
+	sub, err := NewSubscriber(c, "group", &mux)
+	require.NoError(t, err)
 	for _, verb := range []string{"%v", "%+v", "%#v"} {
 		assertHidden(t, fmt.Sprintf(verb, p))
 		assertHidden(t, fmt.Sprintf(verb, *p))
+		assertHidden(t, fmt.Sprintf(verb, sub))
 	}
 }

@@ -34,7 +34,7 @@ import (
 // dlt-failed-at. Where the broker's acknowledgement of a dead letter is lost, it
 // may stand in the topic twice, with the same original offset.
 type Subscriber struct {
-	cfg     Config
+	cfg     *Config // by pointer: fmt would show the secrets of a value in an unexported field
 	group   string
 	topics  []string // on the broker
 	opts    subscriberOptions
@@ -73,7 +73,7 @@ func NewSubscriber(cfg Config, group string, mux *Mux, opts ...SubscriberOption)
 	if err := o.retry.validate(); err != nil {
 		return nil, err
 	}
-	s := &Subscriber{cfg: cfg, group: group, opts: o, deliver: pipeline{
+	s := &Subscriber{cfg: &cfg, group: group, opts: o, deliver: pipeline{
 		log: o.logger(), mux: mux, group: group, retry: o.retry,
 		routes: make(map[string]*route), deadLetterTopics: make(map[string]string),
 	}}
@@ -174,7 +174,7 @@ func (s *Subscriber) engineParams(conns *cluster.Cluster, deliver *pipeline) con
 
 // deadLetterPublisher returns the publisher of dead letters: as safe as can be, whatever events need.
 func (s *Subscriber) deadLetterPublisher() (*KafkaPublisher, error) {
-	cfg := s.cfg
+	cfg := *s.cfg
 	cfg.Acks, cfg.EnableIdempotence, cfg.MaxInFlight = AcksAll, true, min(cfg.MaxInFlight, 5)
 	opts := []PublisherOption{WithLogger(s.deliver.log)}
 	if s.opts.dial != nil {
