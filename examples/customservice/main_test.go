@@ -100,6 +100,12 @@ func story(t *testing.T, p *process) {
 	published := p.loggedText("Published ItemCreated for item " + id + " to topic customservice.item.created")
 	assert.Equal(t, "story-created", published.CorrelationID)
 	assert.Equal(t, trace, published.TraceID, "the caller's trace")
+	var told []string
+	for _, l := range p.messages("for item " + id) {
+		told = append(told, l.CorrelationID)
+	}
+	assert.Equal(t, []string{"story-created", "story-first", "story-second", "story-third", "story-deleted"}, told,
+		"one user's events are published in order, over all topics")
 	for _, consumer := range []string{"analytics", "notification", "audit"} {
 		p.logged(consumer+" received ItemDeleted", func(l line) bool {
 			return strings.HasPrefix(l.Msg, consumer+" received ItemDeleted") && l.CorrelationID == "story-deleted"

@@ -41,6 +41,7 @@ func New(svc *service.Service, st *store.Store, health HealthFunc, tracer trace.
 		"PUT /items/{id}":       a.updateItem,
 		"DELETE /items/{id}":    a.deleteItem,
 		"GET /audit/items/{id}": a.auditItem,
+		"GET /audit/users/{id}": a.auditUser,
 		"GET /analytics":        a.analytics,
 		"GET /health":           a.getHealth,
 	} {

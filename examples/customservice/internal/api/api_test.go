@@ -175,6 +175,7 @@ func TestBadInput(t *testing.T) {
 		{"bad user in analytics", "GET", "/analytics?userId=abc", "", nil, 400, `"userId"`},
 		{"nowhere", "GET", "/nowhere", "", nil, 404, "Begin with /items"},
 		{"wrong method", "PATCH", "/items/" + user, "", nil, 405, "PATCH is not possible here, but DELETE, GET, HEAD, PUT is"},
+		{"bad user in the trail", "GET", "/audit/users/7", "", nil, 400, `"id":"must be a UUID`},
 		{"no trail", "GET", "/audit/items/" + user, "", nil, 404, "no event of this item"},
 	}
 	for _, tt := range tests {
@@ -234,6 +235,7 @@ func TestAuditRebuildsTheItem(t *testing.T) {
 	}
 	got := b.do("GET", "/audit/items/"+id, "").json(http.StatusOK)
 	assert.Len(t, got["events"], 3)
+	assert.Equal(t, got["events"], b.do("GET", "/audit/users/"+user, "").json(http.StatusOK)["events"])
 	assert.Equal(t, map[string]any{
 		"name": "Bright lamp", "description": "", "userId": user, "status": "Inactive", "modifiedBy": "a", "deleted": true, "deletedBy": "b",
 	}, got["state"])

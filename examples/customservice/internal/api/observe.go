@@ -56,7 +56,7 @@ func (a *API) getHealth(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// maxTrail is how much of an item's history is shown.
+// maxTrail is how much of a history is shown.
 const maxTrail = 1000
 
 // itemState is an item as its events tell it.
@@ -88,6 +88,24 @@ func (a *API) auditItem(w http.ResponseWriter, r *http.Request) error {
 		Events []store.AuditEntry `json:"events"`
 		State  *itemState         `json:"state"`
 	}{id, trail, rebuild(trail)})
+	return nil
+}
+
+// auditUser tells what happened to all of a user's items, in order.
+func (a *API) auditUser(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	trail, err := a.store.TrailOfUser(r.Context(), id, maxTrail)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	writeJSON(w, http.StatusOK, struct {
+		UserID uuid.UUID          `json:"userId"`
+		Events []store.AuditEntry `json:"events"`
+	}{id, append([]store.AuditEntry{}, trail...)}) // a list even where it is empty
 	return nil
 }
 

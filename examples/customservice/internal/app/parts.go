@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/broker"
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/cache"
@@ -100,6 +101,19 @@ func (p *parts) closeAll(log *slog.Logger) {
 		}
 	}
 }
+
+// settle waits until the topics are in our own Kafka, which does not take long.
+// Another one may be away for hours: nobody waits for it.
+func (p *parts) settle(ctx context.Context) {
+	if p.embedded == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	_ = p.link.Wait(ctx) // events wait for it in any case
+}
+
+const settleTimeout = 5 * time.Second
 
 // kafkaName says where Kafka is.
 func (p *parts) kafkaName() string {

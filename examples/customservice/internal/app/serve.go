@@ -62,6 +62,7 @@ func Serve(ctx context.Context, s settings.Settings, tracer trace.Tracer, log *s
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	running.start(ctx)
+	p.settle(ctx)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	log.InfoContext(ctx, "customservice listens on http://"+listener.Addr().String(),

@@ -3,6 +3,7 @@ package consumers
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,6 +34,7 @@ func NewRunner(cfg messaging.Config, name string, drain time.Duration, n Needs) 
 	if err := Register(&mux, name, n); err != nil {
 		return nil, err
 	}
+	cfg.ClientID = strings.TrimSuffix(cfg.ClientID, "-producer") + "-" + name
 	s, err := messaging.NewSubscriber(cfg, Group(name), &mux, messaging.WithLogger(n.Log), messaging.WithDrainTimeout(drain))
 	if err != nil {
 		return nil, err

@@ -35,30 +35,37 @@ type Gate interface {
 }
 
 // Queue is a [messaging.Publisher] that takes events at once and publishes them
-// in the order in which it took them. They wait, in memory, for as long as the
-// brokers are away. Lost are, and logged as such: what does not fit into the
-// queue, what waits when the process ends, and what was on its way to a broker
-// that stayed away for longer than Config.MessageTimeout. An outbox in the
-// database loses none of them.
+// behind its caller's back: those of one partition key one after the other, each
+// when the one before is acknowledged, so that they have their order also where
+// they go to different topics. They wait, in memory, for as long as the brokers
+// are away. Lost are, and logged as such: what does not fit into the queue, what
+// waits when the process ends, and what was on its way to a broker that stayed
+// away for longer than Config.MessageTimeout. An outbox in the database loses
+// none of them.
 type Queue struct {
-	kafka   Kafka
-	gate    Gate
-	log     *slog.Logger
-	waiting chan waiting
+	kafka Kafka
+	gate  Gate
+	log   *slog.Logger
+	size  int
 	// abort ends what is on its way.
-	abort     context.Context //nolint:containedctx // it is the life of the queue, not of a call
-	abortNow  context.CancelFunc
-	handed    chan struct{} // closed when Run has handed over everything
-	mu        sync.Mutex    // orders Publish and Stop; guards what follows
-	stopped   bool
-	stats     Stats
-	onItsWay  int
-	allAnswer *sync.Cond
+	abort    context.Context //nolint:containedctx // it is the life of the queue, not of a call
+	abortNow context.CancelFunc
+	ended    chan struct{} // closed when Run returns
+
+	mu      sync.Mutex
+	changed *sync.Cond
+	lanes   map[string][]waiting // by key; the first of each is on its way or in ready
+	ready   []waiting            // to be handed over next
+	taken   int                  // and not settled: the events in lanes, and those without a key
+	sent    int                  // of these, on their way
+	stopped bool
+	stats   Stats
 }
 
 type waiting struct {
 	ctx   context.Context //nolint:containedctx // it belongs to the event: correlation and trace
 	event events.IntegrationEvent
+	key   string
 }
 
 // Stats is what became of the events.
@@ -73,9 +80,9 @@ type Stats struct {
 
 // NewQueue returns a queue for size events. [Queue.Run] empties it.
 func NewQueue(kafka Kafka, gate Gate, size int, log *slog.Logger) *Queue {
-	q := &Queue{kafka: kafka, gate: gate, log: log, waiting: make(chan waiting, size), handed: make(chan struct{})}
+	q := &Queue{kafka: kafka, gate: gate, log: log, size: size, ended: make(chan struct{}), lanes: make(map[string][]waiting)}
 	q.abort, q.abortNow = context.WithCancel(context.Background())
-	q.allAnswer = sync.NewCond(&q.mu)
+	q.changed = sync.NewCond(&q.mu)
 	return q
 }
 
@@ -95,8 +102,8 @@ func (q *Queue) Publish(ctx context.Context, evs ...events.IntegrationEvent) err
 	switch {
 	case q.stopped:
 		err = ErrStopped
-	case len(evs) > cap(q.waiting)-len(q.waiting):
-		err = fmt.Errorf("%w: %d events wait for a broker", ErrFull, len(q.waiting))
+	case len(evs) > q.size-q.taken:
+		err = fmt.Errorf("%w: %d events wait for a broker", ErrFull, q.taken)
 	}
 	if err != nil {
 		q.stats.Lost += int64(len(evs))
@@ -105,55 +112,99 @@ func (q *Queue) Publish(ctx context.Context, evs ...events.IntegrationEvent) err
 	}
 	ctx = context.WithoutCancel(ctx)
 	for _, e := range evs {
-		q.waiting <- waiting{ctx, e} // there is room: only Publish, one at a time, adds
+		q.take(waiting{ctx, e, e.PartitionKey()})
 	}
 	return nil
 }
 
-// Run hands events over until [Queue.Stop] is called and the queue is empty.
+func (q *Queue) take(w waiting) {
+	q.taken++
+	if w.key != "" {
+		q.lanes[w.key] = append(q.lanes[w.key], w)
+		if len(q.lanes[w.key]) > 1 {
+			return
+		}
+	}
+	q.ready = append(q.ready, w)
+	q.changed.Broadcast()
+}
+
+// Run hands events over until [Queue.Stop] was called and all are settled.
 func (q *Queue) Run() {
-	defer close(q.handed)
-	for w := range q.waiting {
+	defer close(q.ended)
+	for {
+		w, ok := q.next()
+		if !ok {
+			return
+		}
 		if err := q.gate.Wait(q.abort); err != nil {
-			q.settled(w.ctx, w.event, messaging.Receipt{}, ErrStopped)
+			q.settled(w, messaging.Receipt{}, ErrStopped)
 			continue
 		}
-		q.mu.Lock()
-		q.onItsWay++
-		q.mu.Unlock()
 		ctx, cancel := context.WithCancel(w.ctx)
 		stop := context.AfterFunc(q.abort, cancel)
 		q.kafka.PublishAsync(ctx, w.event, func(r messaging.Receipt, err error) {
 			stop()
 			cancel()
-			q.settled(w.ctx, w.event, r, err)
-			q.mu.Lock()
-			q.onItsWay--
-			q.allAnswer.Broadcast()
-			q.mu.Unlock()
+			q.settled(w, r, err)
 		})
 	}
 }
 
-// settled logs what has become of an event.
-func (q *Queue) settled(ctx context.Context, e events.IntegrationEvent, r messaging.Receipt, err error) {
-	what := subject(e)
+// next returns the event whose turn it is; false says that there will be none.
+func (q *Queue) next() (waiting, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.ready) == 0 {
+		if q.stopped && q.taken == 0 {
+			return waiting{}, false
+		}
+		q.changed.Wait()
+	}
+	w := q.ready[0]
+	q.ready[0] = waiting{}
+	q.ready = q.ready[1:]
+	q.sent++
+	return w, true
+}
+
+// settled logs what has become of an event, and lets the next of its key go.
+func (q *Queue) settled(w waiting, r messaging.Receipt, err error) {
+	q.tell(w, r, err)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.taken--
+	q.sent--
 	if err == nil {
-		q.mu.Lock()
 		q.stats.Published++
 		q.stats.LastTime = time.Now()
-		q.mu.Unlock()
-		q.log.InfoContext(ctx, fmt.Sprintf("Published %s for %s to topic %s", event.Name(e), what, e.Topic()),
-			slog.String("user", e.PartitionKey()), slog.Int("partition", r.Partition), slog.Int64("offset", r.Offset),
-			slog.String("event_id", e.Metadata().EventID.String()))
+	} else {
+		q.stats.Lost++
+		q.stats.LastError = err.Error()
+	}
+	if w.key != "" {
+		switch lane := q.lanes[w.key]; len(lane) {
+		case 1:
+			delete(q.lanes, w.key)
+		default:
+			lane[0] = waiting{}
+			q.lanes[w.key] = lane[1:]
+			q.ready = append(q.ready, lane[1])
+		}
+	}
+	q.changed.Broadcast()
+}
+
+func (q *Queue) tell(w waiting, r messaging.Receipt, err error) {
+	e := w.event
+	attrs := []slog.Attr{slog.String("user", w.key), slog.String("event_id", e.Metadata().EventID.String())}
+	if err == nil {
+		q.log.LogAttrs(w.ctx, slog.LevelInfo, fmt.Sprintf("Published %s for %s to topic %s", event.Name(e), subject(e), e.Topic()),
+			append(attrs, slog.Int("partition", r.Partition), slog.Int64("offset", r.Offset))...)
 		return
 	}
-	q.mu.Lock()
-	q.stats.Lost++
-	q.stats.LastError = err.Error()
-	q.mu.Unlock()
-	q.log.ErrorContext(ctx, fmt.Sprintf("Failed to publish %s for %s to topic %s", event.Name(e), what, e.Topic()),
-		slog.String("user", e.PartitionKey()), slog.String("event_id", e.Metadata().EventID.String()), slog.Any("error", err))
+	q.log.LogAttrs(w.ctx, slog.LevelError, fmt.Sprintf("Failed to publish %s for %s to topic %s", event.Name(e), subject(e), e.Topic()),
+		append(attrs, slog.Any("error", err))...)
 	if errors.Is(err, messaging.ErrTimeout) {
 		q.gate.Suspect()
 	}
@@ -163,23 +214,16 @@ func (q *Queue) settled(ctx context.Context, e events.IntegrationEvent, r messag
 // published. When ctx ends the rest is given up, and logged.
 func (q *Queue) Stop(ctx context.Context) {
 	q.mu.Lock()
-	if !q.stopped {
-		q.stopped = true
-		close(q.waiting)
-	}
-	left := len(q.waiting)
+	q.stopped = true
+	left := q.taken
+	q.changed.Broadcast()
 	q.mu.Unlock()
 	if left > 0 {
-		q.log.WarnContext(ctx, fmt.Sprintf("%d events still wait for a broker, and are lost when it does not come back in time", left))
+		q.log.WarnContext(ctx, fmt.Sprintf("%d events are not published yet; they are lost when no broker takes them in time", left))
 	}
 	stop := context.AfterFunc(ctx, q.abortNow)
 	defer stop()
-	<-q.handed
-	q.mu.Lock()
-	for q.onItsWay > 0 {
-		q.allAnswer.Wait()
-	}
-	q.mu.Unlock()
+	<-q.ended
 	q.abortNow()
 }
 
@@ -188,7 +232,7 @@ func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	s := q.stats
-	s.Waiting, s.OnItsWay = len(q.waiting), q.onItsWay
+	s.Waiting, s.OnItsWay = q.taken-q.sent, q.sent
 	return s
 }
 

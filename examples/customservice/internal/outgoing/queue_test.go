@@ -3,6 +3,7 @@ package outgoing_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -122,6 +123,39 @@ func TestEventsWaitForTheBroker(t *testing.T) {
 	})
 }
 
+// The events of one user go one after the other, whatever their topics.
+func TestOneUserInOrder(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := setup(10)
+		close(q.gate.open)
+		var answers []func(messaging.Receipt, error)
+		q.kafka.answer = func(done func(messaging.Receipt, error)) { answers = append(answers, done) }
+		go q.Run()
+		ann, bob := uuid.New(), uuid.New()
+		for i, user := range []uuid.UUID{ann, ann, bob, ann} {
+			e := sample(i)
+			e.UserID = user
+			require.NoError(t, q.Publish(t.Context(), e))
+		}
+		synctest.Wait()
+		assert.Equal(t, []string{"0", "2"}, q.kafka.names(), "the first of each user")
+		assert.Equal(t, 2, q.Stats().OnItsWay)
+		assert.Equal(t, 2, q.Stats().Waiting)
+		answers[0](messaging.Receipt{}, errors.New("too large"))
+		synctest.Wait()
+		assert.Equal(t, []string{"0", "2", "1"}, q.kafka.names(), "what fails does not hold up the others")
+		acknowledge(answers[2])
+		synctest.Wait()
+		assert.Equal(t, []string{"0", "2", "1", "3"}, q.kafka.names())
+		acknowledge(answers[3])
+		acknowledge(answers[1])
+		q.Stop(t.Context())
+		assert.EqualValues(t, 3, q.Stats().Published)
+		assert.Zero(t, q.Stats().Waiting+q.Stats().OnItsWay)
+	})
+}
+
 func TestFull(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -208,6 +242,6 @@ func TestStop(t *testing.T) {
 		assert.EqualValues(t, 2, q.Stats().Lost)
 		assert.Equal(t, 2, bytes.Count(q.log.Bytes(), []byte("Failed to publish")))
 		assert.Empty(t, q.kafka.names())
-		assert.Contains(t, q.log.String(), "wait for a broker")
+		assert.Contains(t, q.log.String(), "not published yet")
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -46,11 +47,22 @@ func (s *Store) Append(ctx context.Context, e AuditEntry) (bool, error) {
 // Trail returns what happened to the item, in the order in which it happened,
 // and what its events caused. At most limit entries, the oldest.
 func (s *Store) Trail(ctx context.Context, itemID uuid.UUID, limit int) ([]AuditEntry, error) {
+	return s.trail(ctx, `item_id = $1 OR item_id IS NULL AND causation_id IN (SELECT CAST(event_id AS TEXT) FROM audit WHERE item_id = $1)
+		 ORDER BY event_ms, seq LIMIT $2`, itemID, limit)
+}
+
+// TrailOfUser returns the last entries about the user, at most limit, in the
+// order in which it happened.
+func (s *Store) TrailOfUser(ctx context.Context, user uuid.UUID, limit int) ([]AuditEntry, error) {
+	trail, err := s.trail(ctx, "user_id = $1 ORDER BY event_ms DESC, seq DESC LIMIT $2", user, limit)
+	slices.Reverse(trail)
+	return trail, err
+}
+
+func (s *Store) trail(ctx context.Context, condition string, args ...any) ([]AuditEntry, error) {
 	rows, err := s.read.QueryContext(ctx,
 		`SELECT event_id, topic, source_part, source_offset, item_id, user_id, event_ms, correlation_id, causation_id, payload
-		 FROM audit
-		 WHERE item_id = $1 OR item_id IS NULL AND causation_id IN (SELECT CAST(event_id AS TEXT) FROM audit WHERE item_id = $1)
-		 ORDER BY event_ms, seq LIMIT $2`, itemID, limit)
+		 FROM audit WHERE `+condition, args...)
 	trail, err := collect(rows, err, func(rows *sql.Rows) (AuditEntry, error) {
 		var (
 			e       AuditEntry

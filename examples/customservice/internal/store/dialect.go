@@ -84,6 +84,7 @@ func (d dialect) tables() []string {
 			payload        TEXT   NOT NULL
 		)`,
 		`CREATE INDEX IF NOT EXISTS audit_of_item ON audit (item_id, event_ms)`,
+		`CREATE INDEX IF NOT EXISTS audit_of_user ON audit (user_id, event_ms)`,
 		`CREATE INDEX IF NOT EXISTS audit_of_cause ON audit (causation_id)`,
 		`CREATE TABLE IF NOT EXISTS analytics (
 			item_id  {uuid} PRIMARY KEY,
