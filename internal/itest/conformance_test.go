@@ -29,6 +29,15 @@ func TestConformance(t *testing.T) {
 			{"topics: mapped names", ensureMapped},
 			{"topics: one cannot be created", ensureSome},
 			{"topics: many processes at once", ensureAtOnce},
+			{"subscribe: correlation, causation and trace", subscribeCarriesContext},
+			{"subscribe: records without headers", subscribeWithoutHeaders},
+			{"subscribe: poison", subscribePoison},
+			{"subscribe: retries", subscribeRetries},
+			{"subscribe: gives up", subscribeGivesUp},
+			{"subscribe: no dead-letter topic", subscribeNoDeadTopic},
+			{"subscribe: resumes", subscribeResumes},
+			{"subscribe: large poison", subscribeLargePoison},
+			{"subscribe: from the latest on", subscribeLatest},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
