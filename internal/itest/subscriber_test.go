@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -63,7 +64,7 @@ func (c *consuming) run(t *testing.T, opts ...messaging.SubscriberOption) (stop 
 			cancel()
 			select {
 			case err := <-done:
-				assert.NoError(t, err)
+				assert.NoError(t, err) //nolint:testifylint // it runs as a cleanup too
 			case <-time.After(20 * time.Second):
 				assert.Fail(t, "Run did not end")
 			}
@@ -339,7 +340,7 @@ func subscribeResumes(t *testing.T, b broker) {
 	c := newConsuming(t, b, 3)
 	pub := newPublisher(t, c.cfg)
 	for i := range n {
-		require.NoError(t, pub.Publish(t.Context(), &numbered{Key: fmt.Sprint(i % 7), N: i / 7}))
+		require.NoError(t, pub.Publish(t.Context(), &numbered{Key: strconv.Itoa(i % 7), N: i / 7}))
 	}
 	var mu sync.Mutex
 	handled := map[string][]int{}

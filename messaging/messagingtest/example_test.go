@@ -27,7 +27,7 @@ type exampleT struct{ testing.TB }
 
 func (exampleT) Helper()                           {}
 func (exampleT) Context() context.Context          { return context.Background() }
-func (exampleT) Errorf(format string, args ...any) { fmt.Fprintf(os.Stdout, format+"\n", args...) }
+func (exampleT) Errorf(format string, args ...any) { _, _ = fmt.Fprintf(os.Stdout, format+"\n", args...) }
 func (exampleT) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
 
 // placeOrder is what the examples test.
