@@ -61,8 +61,7 @@ func (e *PublishError) ErrorType() string { return errorType(e.Err) }
 // double any of them. It is false for nil, for an error of several events some
 // of which were acknowledged, and for an error that is not a Publisher's.
 func SafeToRetry(err error) bool {
-	var many publishErrors
-	if errors.As(err, &many) {
+	if many, ok := errors.AsType[publishErrors](err); ok {
 		return many.acknowledged == 0 && !many.maybeWritten()
 	}
 	var one *PublishError

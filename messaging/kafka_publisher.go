@@ -255,8 +255,7 @@ func (p *KafkaPublisher) Close() error {
 // publishError makes the engine's error one of ours.
 func publishError(topic string, id uuid.UUID, err error) *PublishError {
 	out := &PublishError{Topic: topic, EventID: id}
-	var e *producer.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*producer.Error](err); ok {
 		out.MaybeWritten = e.MaybeWritten
 		err = e.Err
 	}
@@ -283,8 +282,7 @@ func kindOf(err error) error {
 	case errors.Is(err, producer.ErrTimeout):
 		return ErrTimeout
 	}
-	var auth *wire.AuthError
-	if errors.As(err, &auth) {
+	if _, ok := errors.AsType[*wire.AuthError](err); ok {
 		return ErrAuthentication
 	}
 	var code kerr.Code

@@ -14,7 +14,7 @@ func checkTopicName(s string) error {
 	case s == "":
 		return errors.New("the topic's name is empty")
 	case s == "." || s == "..":
-		return fmt.Errorf("topic %q: Kafka takes neither . nor ..", s)
+		return fmt.Errorf("topic %q: no topic may be called so", s)
 	case len(s) > maxTopicName:
 		return fmt.Errorf("topic %.40q… has %d bytes, Kafka takes %d at most", s, len(s), maxTopicName)
 	}

@@ -12,8 +12,8 @@ import (
 func TestPauseGrowsToItsMaximum(t *testing.T) {
 	t.Parallel()
 	p := Policy{Min: 50 * time.Millisecond, Max: time.Second}
-	for n, whole := range []time.Duration{50, 100, 200, 400, 800, 1000, 1000} {
-		whole *= time.Millisecond
+	for n, ms := range []int64{50, 100, 200, 400, 800, 1000, 1000} {
+		whole := time.Duration(ms) * time.Millisecond
 		for range 100 {
 			d := p.Pause(n)
 			require.GreaterOrEqual(t, d, whole/2)

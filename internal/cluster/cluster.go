@@ -26,6 +26,7 @@ var ErrClosed = errors.New("cluster: closed")
 // broker answers the requests of one connection one after the other.
 type Lane uint8
 
+// The lanes.
 const (
 	Control Lane = iota // metadata, producer IDs, administration
 	Produce
@@ -141,7 +142,7 @@ func (c *Cluster) addrs() []string {
 	for _, a := range c.brokers {
 		known = append(known, a)
 	}
-	shuffle := func(s []string) { rand.Shuffle(len(s), func(i, j int) { s[i], s[j] = s[j], s[i] }) } //nolint:gosec // no secret
+	shuffle := func(s []string) { rand.Shuffle(len(s), func(i, j int) { s[i], s[j] = s[j], s[i] }) }
 	shuffle(known)
 	seeds := slices.Clone(c.params.Seeds)
 	shuffle(seeds)
@@ -217,8 +218,7 @@ func (c *Cluster) refusal() error {
 }
 
 func (c *Cluster) noteRefusal(err error) {
-	var auth *wire.AuthError
-	if !errors.As(err, &auth) {
+	if _, ok := errors.AsType[*wire.AuthError](err); !ok {
 		return
 	}
 	c.mu.Lock()

@@ -77,7 +77,7 @@ func (c *Cluster) Metadata(ctx context.Context, topics ...string) (*Metadata, er
 func topicOf(r *metadata.ResponseTopic) *Topic {
 	t := &Topic{Name: r.Name, Err: kerr.Code(r.ErrorCode), Partitions: make([]Partition, len(r.Partitions))}
 	for i := range r.Partitions {
-		t.Partitions[i] = Partition{ID: int32(i), Err: kerr.LeaderNotAvailable, Leader: -1, LeaderEpoch: -1} //nolint:gosec // an index
+		t.Partitions[i] = Partition{ID: int32(i), Err: kerr.LeaderNotAvailable, Leader: -1, LeaderEpoch: -1}
 	}
 	for _, p := range r.Partitions {
 		if p.PartitionIndex < 0 || int(p.PartitionIndex) >= len(t.Partitions) {

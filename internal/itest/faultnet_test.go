@@ -146,7 +146,7 @@ func (c *faultConn) Write(b []byte) (int, error) {
 	c.n.mu.Lock()
 	delete(c.n.conns, c)
 	c.n.zombies = append(c.n.zombies, func() {
-		_ = c.Conn.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 		_, _ = c.Conn.Write(held)
 		_, _ = io.ReadFull(c.Conn, make([]byte, 8)) // the broker has acted on it
 		_ = c.Conn.Close()
@@ -163,7 +163,7 @@ func (c *faultConn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.undead {
-		return c.Conn.SetReadDeadline(time.Unix(1, 0)) // who reads is told at once
+		return c.SetReadDeadline(time.Unix(1, 0)) // who reads is told at once
 	}
 	return c.Conn.Close()
 }

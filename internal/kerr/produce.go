@@ -4,13 +4,13 @@ package kerr
 type Verdict uint8
 
 const (
-	// Fail: the batch will never be accepted; the caller gets the error.
+	// Fail says that the batch will never be accepted; the caller gets the error.
 	Fail Verdict = iota
-	// Done: the batch is in the log.
+	// Done says that the batch is in the log.
 	Done
-	// Retry: the same bytes again, after a pause.
+	// Retry asks for the same bytes again, after a pause.
 	Retry
-	// Sequence: the broker's idea of the producer's sequence is not ours; see package producer.
+	// Sequence says that the broker's idea of the producer's sequence is not ours; see package producer.
 	Sequence
 )
 

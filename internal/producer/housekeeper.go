@@ -136,7 +136,7 @@ func (p *Producer) missing(t *topic) {
 
 func (p *Producer) learnPartitions(t *topic, mt *cluster.Topic) {
 	for i := len(t.partitions); i < len(mt.Partitions); i++ {
-		t.partitions = append(t.partitions, &partition{topic: t, id: int32(i), leader: noLeader, seq: newSequencer()}) //nolint:gosec // an index
+		t.partitions = append(t.partitions, &partition{topic: t, id: int32(i), leader: noLeader, seq: newSequencer()})
 	}
 	for i, mp := range mt.Partitions {
 		pt := t.partitions[i]

@@ -49,7 +49,7 @@ type batch struct {
 
 // route gives an entry of a topic with partitions its place.
 func (t *topic) route(e *entry, by Partitioner) *partition {
-	n := int32(len(t.partitions)) //nolint:gosec // far below 2^31
+	n := int32(len(t.partitions))
 	i, ok := by(e.rec.Key, n)
 	if !ok {
 		if t.sticky >= n {
@@ -65,10 +65,10 @@ func (t *topic) route(e *entry, by Partitioner) *partition {
 // moveSticky lets the next records without a key go elsewhere, where there is a leader.
 func (t *topic) moveSticky() {
 	n := len(t.partitions)
-	start := rand.IntN(n) //nolint:gosec // spreads load
+	start := rand.IntN(n)
 	for k := range n {
 		if i := (start + k) % n; t.partitions[i].leader != noLeader {
-			t.sticky = int32(i) //nolint:gosec // an index
+			t.sticky = int32(i)
 			return
 		}
 	}

@@ -12,17 +12,17 @@ func CRC32(key []byte, n int32) (int32, bool) {
 	if len(key) == 0 {
 		return 0, false
 	}
-	return int32(crc32.ChecksumIEEE(key) % uint32(n)), true //nolint:gosec // below n
+	return int32(crc32.ChecksumIEEE(key) % uint32(n)), true
 }
 
 // Murmur2 is the Java client's partitioner for records with a key. An empty key counts.
 //
-// Source: org.apache.kafka.common.utils.Utils.murmur2
+// The source is murmur2 of org.apache.kafka.common.utils.Utils.
 func Murmur2(key []byte, n int32) (int32, bool) {
 	if key == nil {
 		return 0, false
 	}
-	return int32(murmur2(key)&0x7fffffff) % n, true //nolint:gosec // masked to 31 bits
+	return int32(murmur2(key)&0x7fffffff) % n, true
 }
 
 func murmur2(b []byte) uint32 {
@@ -31,7 +31,7 @@ func murmur2(b []byte) uint32 {
 		m    = 0x5bd1e995
 		r    = 24
 	)
-	h := uint32(seed) ^ uint32(len(b)) //nolint:gosec // keys are bounded far below 4 GiB
+	h := uint32(seed) ^ uint32(len(b))
 	for ; len(b) >= 4; b = b[4:] {
 		k := uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
 		k *= m

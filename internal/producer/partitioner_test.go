@@ -18,9 +18,9 @@ func TestPartitionersAgreeWithRealClients(t *testing.T) {
 			data, err := os.ReadFile("testdata/partition_" + file + ".json")
 			require.NoError(t, err)
 			var vectors []struct {
-				KeyHex     string
-				Partitions int32
-				Partition  int32
+				KeyHex     string `json:"keyHex"`
+				Partitions int32  `json:"partitions"`
+				Partition  int32  `json:"partition"`
 			}
 			require.NoError(t, json.Unmarshal(data, &vectors))
 			require.Greater(t, len(vectors), 100)

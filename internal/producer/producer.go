@@ -33,8 +33,8 @@ type Params struct {
 // Producer is safe for concurrent use.
 type Producer struct {
 	params  Params
-	attempt time.Duration // how long one request may take
-	ctx     context.Context
+	attempt time.Duration   // how long one request may take
+	ctx     context.Context //nolint:containedctx // the lifetime of its goroutines, which Close ends
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 	keep    chan struct{} // wakes the housekeeper; of one token

@@ -32,28 +32,21 @@ func produceBody(acks int16, timeoutMS int32, ts []target) net.Buffers {
 	b = be.AppendUint16(b, 0xffff) // no transactional ID
 	b = be.AppendUint16(b, uint16(acks))
 	b = be.AppendUint32(b, uint32(timeoutMS))
-	topics := uint32(0)
-	for i, t := range ts {
-		if i == 0 || t.topic != ts[i-1].topic {
-			topics++
-		}
+	counts := map[string]uint32{}
+	for _, t := range ts {
+		counts[t.topic]++
 	}
-	b = be.AppendUint32(b, topics)
-	for i, t := range ts {
-		if i == 0 || t.topic != ts[i-1].topic {
-			n := uint32(0)
-			for _, u := range ts[i:] {
-				if u.topic != t.topic {
-					break
-				}
-				n++
-			}
-			b = be.AppendUint16(b, uint16(len(t.topic))) //nolint:gosec // 249 at most
-			b = append(b, t.topic...)
-			b = be.AppendUint32(b, n)
+	b = be.AppendUint32(b, uint32(len(counts)))
+	topic := ""
+	for _, t := range ts {
+		if t.topic != topic {
+			topic = t.topic
+			b = be.AppendUint16(b, uint16(len(topic)))
+			b = append(b, topic...)
+			b = be.AppendUint32(b, counts[topic])
 		}
 		b = be.AppendUint32(b, uint32(t.partition))
-		b = be.AppendUint32(b, uint32(len(t.batch))) //nolint:gosec // bounded by maxBatchBytes
+		b = be.AppendUint32(b, uint32(len(t.batch)))
 		out = append(out, b, t.batch)
 		b = b[len(b):]
 	}
@@ -121,21 +114,21 @@ func (d *decoder) take(n int) []byte {
 
 func (d *decoder) int16() int16 {
 	if b := d.take(2); b != nil {
-		return int16(binary.BigEndian.Uint16(b)) //nolint:gosec // two's complement
+		return int16(binary.BigEndian.Uint16(b))
 	}
 	return 0
 }
 
 func (d *decoder) int32() int32 {
 	if b := d.take(4); b != nil {
-		return int32(binary.BigEndian.Uint32(b)) //nolint:gosec // two's complement
+		return int32(binary.BigEndian.Uint32(b))
 	}
 	return 0
 }
 
 func (d *decoder) int64() int64 {
 	if b := d.take(8); b != nil {
-		return int64(binary.BigEndian.Uint64(b)) //nolint:gosec // two's complement
+		return int64(binary.BigEndian.Uint64(b))
 	}
 	return 0
 }

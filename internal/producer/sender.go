@@ -81,7 +81,7 @@ func (s *sender) send() bool {
 	timeout := s.p.attempt
 	req := wire.Request{
 		Key: protocol.Produce, Version: version,
-		Body:     produceBody(s.p.params.Acks, int32(timeout.Milliseconds()), ts), //nolint:gosec // settings are bounded
+		Body:     produceBody(s.p.params.Acks, int32(timeout.Milliseconds()), ts),
 		NoAnswer: s.p.params.Acks == 0,
 	}
 	s.markSent(fs)
@@ -204,7 +204,7 @@ func (s *sender) answered(fs []flight, version int16, a wire.Answer, err error) 
 // verdict acts on the broker's answer to pt.batch.
 func (p *Producer) verdict(pt *partition, an answer) {
 	b := pt.batch
-	n := int32(len(b.entries)) //nolint:gosec // bounded by the batch's size
+	n := int32(len(b.entries))
 	act, v := pt.seq.answered(n, an.code)
 	if v.Refresh {
 		p.needMetadata()

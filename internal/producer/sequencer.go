@@ -87,5 +87,5 @@ func (s *sequencer) dropped(maybeWritten bool) {
 
 // advance wraps behind 2^31-1 to 0, as the brokers do.
 func (s *sequencer) advance(n int32) {
-	s.next = int32((int64(s.next) + int64(n)) & math.MaxInt32) //nolint:gosec // masked to 31 bits
+	s.next = int32((int64(s.next) + int64(n)) & math.MaxInt32)
 }

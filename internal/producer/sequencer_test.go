@@ -9,9 +9,9 @@ import (
 	"github.com/expensevault/sharedlibrary/internal/kerr"
 )
 
-func sequencerWith(id int64) sequencer {
+func sequencer9() sequencer {
 	s := newSequencer()
-	s.adopt(id, 0)
+	s.adopt(9, 0)
 	return s
 }
 
@@ -35,7 +35,7 @@ func TestSequencesFollowEachOther(t *testing.T) {
 
 func TestRetryKeepsTheStamp(t *testing.T) {
 	t.Parallel()
-	s := sequencerWith(9)
+	s := sequencer9()
 	for _, c := range []kerr.Code{kerr.NotLeaderOrFollower, kerr.RequestTimedOut, kerr.NotEnoughReplicasAfterAppend, kerr.KafkaStorageError} {
 		require.Equal(t, actAgain, act(&s, 5, c))
 		require.Equal(t, stamp{9, 0, 0}, s.stamp(), c.Name())
@@ -45,7 +45,7 @@ func TestRetryKeepsTheStamp(t *testing.T) {
 func TestLostSequenceRaisesTheEpoch(t *testing.T) {
 	t.Parallel()
 	for _, c := range []kerr.Code{kerr.OutOfOrderSequenceNumber, kerr.UnknownProducerId, kerr.InvalidProducerEpoch} {
-		s := sequencerWith(9)
+		s := sequencer9()
 		act(&s, 5, kerr.None)
 		require.Equal(t, actRestamp, act(&s, 5, c))
 		require.Equal(t, stamp{9, 1, 0}, s.stamp(), c.Name())
@@ -57,7 +57,7 @@ func TestLostSequenceRaisesTheEpoch(t *testing.T) {
 
 func TestRefusedBatchUsesNoSequence(t *testing.T) {
 	t.Parallel()
-	s := sequencerWith(9)
+	s := sequencer9()
 	act(&s, 5, kerr.None)
 	require.Equal(t, actFail, act(&s, 5, kerr.MessageTooLarge))
 	require.Equal(t, stamp{9, 0, 5}, s.stamp())
@@ -65,7 +65,7 @@ func TestRefusedBatchUsesNoSequence(t *testing.T) {
 
 func TestUnknownFateRaisesTheEpoch(t *testing.T) {
 	t.Parallel()
-	s := sequencerWith(9)
+	s := sequencer9()
 	act(&s, 5, kerr.None)
 	s.dropped(true)
 	require.Equal(t, stamp{9, 1, 0}, s.stamp())
@@ -79,7 +79,7 @@ func TestUnknownFateRaisesTheEpoch(t *testing.T) {
 
 func TestLastEpochAsksForANewID(t *testing.T) {
 	t.Parallel()
-	s := sequencerWith(9)
+	s := sequencer9()
 	s.epoch = math.MaxInt16 - 1
 	s.dropped(true)
 	require.False(t, s.needsID())
@@ -92,7 +92,7 @@ func TestLastEpochAsksForANewID(t *testing.T) {
 
 func TestSequenceWraps(t *testing.T) {
 	t.Parallel()
-	s := sequencerWith(9)
+	s := sequencer9()
 	s.next = math.MaxInt32 - 1
 	act(&s, 2, kerr.None) // takes MaxInt32-1 and MaxInt32
 	require.Equal(t, stamp{9, 0, 0}, s.stamp())

@@ -31,8 +31,7 @@ func (p *Producer) troubled(err error) {
 		p.trouble.since = now
 	}
 	p.trouble.err = err
-	var auth *wire.AuthError
-	if errors.As(err, &auth) {
+	if _, ok := errors.AsType[*wire.AuthError](err); ok {
 		p.failAll(err)
 	}
 	if now.Sub(p.trouble.since) >= quietAtFirst && now.Sub(p.trouble.logged) >= logEvery {

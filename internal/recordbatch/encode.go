@@ -96,11 +96,11 @@ func (b *Builder) Finish(codec compress.Compression) ([]byte, error) {
 		buf = out.Bytes()
 	}
 	be := binary.BigEndian
-	be.PutUint32(buf[atLength:], uint32(len(buf)-atEpoch)) //nolint:gosec // batches are bounded far below 2 GiB
-	be.PutUint32(buf[atEpoch:], ^uint32(0))                // the leader's to fill
+	be.PutUint32(buf[atLength:], uint32(len(buf)-atEpoch))
+	be.PutUint32(buf[atEpoch:], ^uint32(0)) // the leader's to fill
 	buf[atMagic] = magicV2
 	be.PutUint16(buf[atAttributes:], uint16(codec))
-	be.PutUint32(buf[atLastDelta:], uint32(b.count-1)) //nolint:gosec // at least one record
+	be.PutUint32(buf[atLastDelta:], uint32(b.count-1))
 	be.PutUint64(buf[atFirstTime:], uint64(b.firstTime))
 	be.PutUint64(buf[atMaxTime:], uint64(b.maxTime))
 	be.PutUint32(buf[atCount:], uint32(b.count))

@@ -3,8 +3,10 @@ package recordbatch
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"testing"
 	"time"
 
@@ -23,7 +25,7 @@ func readAll(t testing.TB, batch []byte) []protocol.Record {
 	var out []protocol.Record
 	for {
 		r, err := set.Records.ReadRecord()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out
 		}
 		require.NoError(t, err)
@@ -59,7 +61,7 @@ func TestBuilderIsReadByKafkaGo(t *testing.T) {
 				}
 				// Out of order on purpose: deltas may be negative.
 				ms := begin.Add(time.Duration(i%5-2) * time.Hour).UnixMilli()
-				b.Append(ms, key, value, []protocol.Header{{Key: "h", Value: []byte(fmt.Sprint(i))}, {Key: "empty", Value: []byte{}}})
+				b.Append(ms, key, value, []protocol.Header{{Key: "h", Value: strconv.AppendInt(nil, int64(i), 10)}, {Key: "empty", Value: []byte{}}})
 			}
 			require.Equal(t, 300, b.Count())
 			batch, err := b.Finish(codec)
@@ -82,7 +84,7 @@ func TestBuilderIsReadByKafkaGo(t *testing.T) {
 				} else {
 					require.Equal(t, bytes.Repeat([]byte{byte(i)}, i), append([]byte{}, content(t, r.Value)...))
 				}
-				require.Equal(t, fmt.Sprint(i), string(r.Headers[0].Value))
+				require.Equal(t, strconv.Itoa(i), string(r.Headers[0].Value))
 			}
 		})
 	}

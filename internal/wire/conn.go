@@ -208,11 +208,11 @@ func (c *Conn) frame(req Request, cl call) (net.Buffers, error) {
 		size += len(p)
 	}
 	h := make([]byte, 0, 14+len(c.clientID))
-	h = binary.BigEndian.AppendUint32(h, uint32(size)) //nolint:gosec // bodies are bounded by the caller, far below 2 GiB
+	h = binary.BigEndian.AppendUint32(h, uint32(size))
 	h = binary.BigEndian.AppendUint16(h, uint16(cl.key))
 	h = binary.BigEndian.AppendUint16(h, uint16(cl.version))
 	h = binary.BigEndian.AppendUint32(h, uint32(cl.id))
-	h = binary.BigEndian.AppendUint16(h, uint16(len(c.clientID))) //nolint:gosec // checked by Dial
+	h = binary.BigEndian.AppendUint16(h, uint16(len(c.clientID)))
 	h = append(h, c.clientID...)
 	return append(net.Buffers{h}, req.Body...), nil
 }
@@ -267,7 +267,7 @@ func (c *Conn) readFrame() ([]byte, error) {
 		}
 		return nil, c.readError(err)
 	}
-	size := int32(binary.BigEndian.Uint32(head[:])) //nolint:gosec // a negative size is refused below
+	size := int32(binary.BigEndian.Uint32(head[:]))
 	if size < 4 || size > maxFrame {
 		return nil, fmt.Errorf("wire: %s does not speak Kafka here: frame starts with %q%s", c.addr, head[:], hint(head[:]))
 	}
@@ -322,7 +322,7 @@ func decode(cl call, frame []byte) (a Answer, err error) {
 			err = fmt.Errorf("malformed: %v", r)
 		}
 	}()
-	id := int32(binary.BigEndian.Uint32(frame[4:])) //nolint:gosec // as it was sent
+	id := int32(binary.BigEndian.Uint32(frame[4:]))
 	if id != cl.id {
 		return Answer{}, fmt.Errorf("correlation ID %d, want %d", id, cl.id)
 	}

@@ -65,6 +65,7 @@ func connect(t *testing.T, serve func(peer)) *Conn {
 }
 
 func pipeTo(t *testing.T, serve func(peer)) *Params {
+	t.Helper()
 	return &Params{ClientID: "test", DialTimeout: 5 * time.Second, Dial: func(context.Context, string, string) (net.Conn, error) {
 		here, there := net.Pipe()
 		go serve(peer{t, there})
@@ -73,8 +74,8 @@ func pipeTo(t *testing.T, serve func(peer)) *Params {
 	}}
 }
 
-func rawRequest(body string) Request {
-	return Request{Key: protocol.Produce, Version: 8, Body: net.Buffers{[]byte(body[:1]), []byte(body[1:])}}
+func rawRequest() Request {
+	return Request{Key: protocol.Produce, Version: 8, Body: net.Buffers{[]byte("x"), []byte("y")}}
 }
 
 func TestPipelineAnswersInOrder(t *testing.T) {
@@ -92,7 +93,7 @@ func TestPipelineAnswersInOrder(t *testing.T) {
 		})
 		got := make(chan string, 3)
 		for range 3 {
-			require.NoError(t, c.Send(rawRequest("xy"), time.Second, func(a Answer, err error) {
+			require.NoError(t, c.Send(rawRequest(), time.Second, func(a Answer, err error) {
 				got <- string(a.Body)
 			}))
 		}
@@ -126,13 +127,13 @@ func TestNoAnswerInTimeEndsTheConnection(t *testing.T) {
 		})
 		begin := time.Now()
 		errs := make(chan error, 2)
-		require.NoError(t, c.Send(rawRequest("xy"), 2*time.Second, func(_ Answer, err error) { errs <- err }))
-		require.NoError(t, c.Send(rawRequest("xy"), time.Hour, func(_ Answer, err error) { errs <- err }))
+		require.NoError(t, c.Send(rawRequest(), 2*time.Second, func(_ Answer, err error) { errs <- err }))
+		require.NoError(t, c.Send(rawRequest(), time.Hour, func(_ Answer, err error) { errs <- err }))
 		require.ErrorIs(t, <-errs, ErrTimeout)
 		require.Equal(t, 2*time.Second, time.Since(begin))
 		require.Error(t, <-errs, "what follows it can't be told apart any more")
 		require.False(t, c.Usable())
-		require.Error(t, c.Send(rawRequest("xy"), time.Second, func(Answer, error) { t.Error("not sent, so not answered") }))
+		require.Error(t, c.Send(rawRequest(), time.Second, func(Answer, error) { t.Error("not sent, so not answered") }))
 	})
 }
 
@@ -166,9 +167,9 @@ func TestIdleConnectionOutlivesDeadlines(t *testing.T) {
 		})
 		for range 3 {
 			got := make(chan error, 1)
-			require.NoError(t, c.Send(rawRequest("xy"), time.Second, func(_ Answer, err error) { got <- err }))
+			require.NoError(t, c.Send(rawRequest(), time.Second, func(_ Answer, err error) { got <- err }))
 			require.NoError(t, <-got)
-			time.Sleep(time.Hour)
+			<-time.After(time.Hour) // of the bubble's clock
 		}
 		require.True(t, c.Usable())
 	})
@@ -227,7 +228,7 @@ func TestCloseAnswersWhatIsPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := connect(t, func(p peer) { p.request() })
 		got := make(chan error, 1)
-		require.NoError(t, c.Send(rawRequest("xy"), time.Minute, func(_ Answer, err error) { got <- err }))
+		require.NoError(t, c.Send(rawRequest(), time.Minute, func(_ Answer, err error) { got <- err }))
 		c.Close()
 		select {
 		case err := <-got:
@@ -248,9 +249,9 @@ func TestRetireLetsThePendingFinish(t *testing.T) {
 			p.raw(id, "late")
 		})
 		got := make(chan error, 1)
-		require.NoError(t, c.Send(rawRequest("xy"), time.Minute, func(_ Answer, err error) { got <- err }))
+		require.NoError(t, c.Send(rawRequest(), time.Minute, func(_ Answer, err error) { got <- err }))
 		c.Retire()
-		require.Error(t, c.Send(rawRequest("xy"), time.Minute, func(Answer, error) {}))
+		require.Error(t, c.Send(rawRequest(), time.Minute, func(Answer, error) {}))
 		close(goOn)
 		require.NoError(t, <-got)
 		synctest.Wait()
@@ -262,7 +263,7 @@ func TestNoAnswerIsDoneWhenItIsWritten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := connect(t, func(p peer) { p.request(); p.request() })
-		req := rawRequest("xy")
+		req := rawRequest()
 		req.NoAnswer = true
 		answered := false
 		require.NoError(t, c.Send(req, time.Second, func(_ Answer, err error) { answered = err == nil }))
