@@ -25,9 +25,11 @@ func (e *OrderPlaced) PartitionKey() string { return e.OrderID }
 // exampleT stands for the *testing.T that a test is given.
 type exampleT struct{ testing.TB }
 
-func (exampleT) Helper()                           {}
-func (exampleT) Context() context.Context          { return context.Background() }
-func (exampleT) Errorf(format string, args ...any) { _, _ = fmt.Fprintf(os.Stdout, format+"\n", args...) }
+func (exampleT) Helper()                  {}
+func (exampleT) Context() context.Context { return context.Background() }
+func (exampleT) Errorf(format string, args ...any) {
+	_, _ = fmt.Fprintf(os.Stdout, format+"\n", args...)
+}
 func (exampleT) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
 
 // placeOrder is what the examples test.
