@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Broker is one or more running brokers. Its methods may be called concurrently.
@@ -76,6 +77,9 @@ func Start(ctx context.Context, opts ...Option) (*Broker, error) {
 			return nil, errors.Join(err, b.err)
 		}
 	}
+	if s.inFolder && s.autoCreate {
+		b.cluster.ControlKey(int16(kmsg.Metadata), b.createAndSave)
+	}
 	b.addr = strings.Join(b.cluster.ListenAddrs(), ",")
 	s.log.Info("embedded Kafka is running", "addr", b.addr, "folder", s.folder)
 
@@ -95,6 +99,25 @@ func (b *Broker) ensure(t topic) error {
 		return fmt.Errorf("embedded: WithTopics: can't create %q (topics that differ in '.' and '_' alone collide): %w", t.name, err)
 	}
 	return nil
+}
+
+// createAndSave creates the topics that kfake is about to create by itself: those it would write to the folder at Close
+// alone, so that after a crash their records are there and no topic to read them from. It runs before kfake looks at the
+// request, thus for clients that didn't log in as well.
+func (b *Broker) createAndSave(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's order
+	req, ok := r.(*kmsg.MetadataRequest)
+	if !ok || !req.AllowAutoTopicCreation {
+		return nil, nil, false
+	}
+	for _, t := range req.Topics {
+		if t.Topic == nil || !legalTopic(*t.Topic) || b.cluster.TopicInfo(*t.Topic) != nil {
+			continue
+		}
+		if err := b.cluster.CreateTopic(*t.Topic, 0, nil); err != nil {
+			b.log.Warn("a topic was not created", "topic", *t.Topic, "error", err)
+		}
+	}
+	return nil, nil, false
 }
 
 // Addr is where clients connect: host:port, comma-separated where there are several nodes. It holds after Close too.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"regexp"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 )
@@ -141,10 +141,9 @@ func (s *settings) validate() error {
 	if s.partitions < 1 {
 		refuse("WithPartitions(%d): give 1 or more", s.partitions)
 	}
-	legal := regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 	asked := make(map[string]int, len(s.topics))
 	for i, t := range s.topics {
-		if !legal.MatchString(t.name) || t.name == "." || t.name == ".." {
+		if !legalTopic(t.name) {
 			refuse("WithTopics: %q is no name for a topic: use 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'", t.name)
 		}
 		if t.partitions < 0 {
@@ -173,6 +172,12 @@ func (s *settings) validate() error {
 		refuse("WithTLS: the tls.Config has no certificate: set Certificates to one that is valid for 127.0.0.1")
 	}
 	return errors.Join(errs...)
+}
+
+// legalTopic is Kafka's rule, which kfake doesn't know.
+func legalTopic(name string) bool {
+	const legal = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+	return name != "" && len(name) <= 249 && name != "." && name != ".." && strings.Trim(name, legal) == ""
 }
 
 func (s *settings) options(log *logger, listen func(network, address string) (net.Listener, error)) []kfake.Opt {
