@@ -104,7 +104,7 @@ func (b *Broker) ensure(t topic) error {
 // createAndSave creates the topics that kfake is about to create by itself: those it would write to the folder at Close
 // alone, so that after a crash their records are there and no topic to read them from. It runs before kfake looks at the
 // request, thus for clients that didn't log in as well.
-func (b *Broker) createAndSave(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's order
+func (b *Broker) createAndSave(r kmsg.Request) (kmsg.Response, error, bool) {
 	req, ok := r.(*kmsg.MetadataRequest)
 	if !ok || !req.AllowAutoTopicCreation {
 		return nil, nil, false

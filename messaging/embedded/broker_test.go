@@ -143,7 +143,7 @@ func TestContextStopsTheBroker(t *testing.T) {
 	require.NoError(t, err)
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", b.Addr())
 	require.NoError(t, err)
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 
 	cancel()
 	<-b.Done()
@@ -196,7 +196,8 @@ func TestRunOutlivesLaterCleanups(t *testing.T) {
 	t.Parallel()
 	b := embedded.Run(t, embedded.WithTopics(1, orders))
 	c := dial(t, b.Addr())
-	t.Cleanup(func() { produce(context.Background(), t, c, 0, 1) }) //nolint:usetesting // the test's context has ended here
+	// Not the test's context, which has ended by then.
+	t.Cleanup(func() { produce(context.Background(), t, c, 0, 1) })
 }
 
 func TestForeignClientsDoNoHarm(t *testing.T) {
@@ -216,7 +217,7 @@ func TestForeignClientsDoNoHarm(t *testing.T) {
 			b := embedded.Run(t, embedded.WithTopics(1, orders))
 			conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", b.Addr())
 			require.NoError(t, err)
-			defer conn.Close()
+			defer func() { _ = conn.Close() }()
 			_, err = conn.Write([]byte(tc.bytes))
 			require.NoError(t, err)
 			_, err = conn.Read(make([]byte, 1))

@@ -17,14 +17,14 @@ func ExampleStart() {
 		fmt.Println(err)
 		return
 	}
-	defer broker.Close()
+	defer func() { _ = broker.Close() }()
 
 	conn, err := kafka.DialLeader(ctx, "tcp", broker.Addr(), "customservice.item.created", 0)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if _, err := conn.WriteMessages(kafka.Message{Key: []byte("user-1"), Value: []byte(`{"name":"a chair"}`)}); err != nil {
 		fmt.Println(err)
 		return

@@ -73,13 +73,13 @@ func TestFailedStartFreesTheFolder(t *testing.T) {
 	require.Error(t, err)
 
 	meta := filepath.Join(dir, "meta.json")
-	was, err := os.ReadFile(meta)
+	was, err := os.ReadFile(meta) //nolint:gosec // a folder of this test
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(meta, []byte("{"), 0o600))
 	_, err = embedded.Start(t.Context(), folder)
 	require.ErrorContains(t, err, "can't use the data folder "+dir)
 
-	require.NoError(t, os.WriteFile(meta, was, 0o600))
+	require.NoError(t, os.WriteFile(meta, was, 0o600)) //nolint:gosec // a folder of this test
 	start(t, folder)
 }
 
@@ -116,7 +116,8 @@ func TestKilledProcessLosesNothingAcknowledged(t *testing.T) {
 	if dir := os.Getenv(childFolder); dir != "" {
 		b, err := embedded.Start(t.Context(), embedded.WithDataDir(dir), embedded.WithTopics(1, orders), embedded.WithAutoCreateTopics())
 		require.NoError(t, err)
-		fmt.Fprintln(os.Stdout, "ADDR", b.Addr())
+		_, err = fmt.Fprintln(os.Stdout, "ADDR", b.Addr())
+		require.NoError(t, err)
 		<-t.Context().Done() // until killed, or the test's timeout
 		return
 	}

@@ -45,8 +45,8 @@ func TestUsers(t *testing.T) {
 			t.Parallel()
 			b := embedded.Run(t, embedded.WithTopics(1, orders), embedded.WithUser(mechanism, "ann", "secret"))
 			produce(t.Context(), t, dial(t, b.Addr(), login(mechanism, "ann", "secret")), 0, 1)
-			assert.Error(t, dial(t, b.Addr(), login(mechanism, "ann", "wrong")).Ping(t.Context()))
-			assert.Error(t, dial(t, b.Addr()).Ping(t.Context()), "nobody without a login")
+			require.Error(t, dial(t, b.Addr(), login(mechanism, "ann", "wrong")).Ping(t.Context()))
+			require.Error(t, dial(t, b.Addr()).Ping(t.Context()), "nobody without a login")
 		})
 	}
 }
@@ -63,7 +63,7 @@ func TestUsersAreThoseOfTheOptions(t *testing.T) {
 
 			second := start(t, folder, embedded.WithUser(mechanism, "ann", "new"))
 			require.NoError(t, dial(t, second.Addr(), login(mechanism, "ann", "new")).Ping(t.Context()))
-			assert.Error(t, dial(t, second.Addr(), login(mechanism, "ann", "old")).Ping(t.Context()))
+			require.Error(t, dial(t, second.Addr(), login(mechanism, "ann", "old")).Ping(t.Context()))
 		})
 	}
 }
@@ -96,7 +96,7 @@ func TestTLS(t *testing.T) {
 
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", b.Cluster().ListenAddrs()[0])
 	require.NoError(t, err)
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	_, err = conn.Write([]byte("\x00\x00\x00\x0a\x00\x12\x00\x00\x00\x00\x00\x01\xff\xff")) // ApiVersions, unencrypted
 	require.NoError(t, err)
 	answer := make([]byte, 1)
