@@ -43,15 +43,22 @@ func run(args []string, out, errOut io.Writer) int {
 	otel.SetTracerProvider(traces)
 	logging.Disable() // Redis: its errors are logged by who meets them
 
-	ctx, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer release()
-	context.AfterFunc(ctx, func() {
-		release() // a second signal ends the process at once
-		time.AfterFunc(command.Stop+5*time.Second, func() {
-			log.Error("Stopping takes too long: the process ends now")
-			os.Exit(1)
-		})
-	})
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		stop()
+		why := "A second signal: the process ends now"
+		select {
+		case <-signals:
+		case <-time.After(command.Stop + 5*time.Second):
+			why = "Stopping takes too long: the process ends now"
+		}
+		log.Error(why)
+		os.Exit(1)
+	}()
 	if command.Consume != "" {
 		err = app.Consume(ctx, command.Settings, command.Consume, log)
 	} else {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,6 +32,8 @@ func TestCommand(t *testing.T) {
 		"data is kept":         dataIsKept,
 		"no broker":            noBroker,
 		"stops without broker": stopsWithoutBroker,
+		"broker comes back":    brokerComesBack,
+		"second signal":        secondSignal,
 		"consumer alone":       consumerAlone,
 		"command line":         commandLine,
 	} {
@@ -219,7 +222,7 @@ func noBroker(t *testing.T, binary string) {
 		assert.Equal(c, "degraded", v["status"])
 		assert.Equal(c, false, v["kafka"].(map[string]any)["ok"])
 		assert.NotEmpty(c, v["kafka"].(map[string]any)["detail"])
-		assert.InDelta(c, 1, v["publisher"].(map[string]any)["waiting"], 1)
+		assert.InDelta(c, 1, v["publisher"].(map[string]any)["waiting"], 0)
 	})
 	assert.Empty(t, p.messages("Published"))
 
@@ -239,6 +242,53 @@ func stopsWithoutBroker(t *testing.T, binary string) {
 	assert.Equal(t, 0, p.stop())
 	assert.Less(t, time.Since(begin), 20*time.Second)
 	assert.Equal(t, "ERROR", p.loggedText("Failed to publish ItemCreated for item "+id).Level, "what is lost is told")
+}
+
+// brokerComesBack has a broker that goes away while the service runs.
+func brokerComesBack(t *testing.T, binary string) {
+	t.Helper()
+	port, data, user := closedPort(t), t.TempDir(), uuid.NewString()
+	broker, err := embedded.Start(t.Context(), embedded.WithPort(port), embedded.WithDataDir(data))
+	require.NoError(t, err)
+	p := serve(t, binary, nil, "-memory", "-kafka", broker.Addr())
+	trail := func(id string, n int) {
+		t.Helper()
+		p.eventually("/audit/items/"+id, func(c *assert.CollectT, _ int, v map[string]any) { assert.Len(c, v["events"], n) })
+	}
+	first := p.create(user, "Lamp")
+	trail(first, 2)
+	require.NoError(t, broker.Close())
+
+	second := p.create(user, "Chair", "X-Correlation-ID", "during")
+	p.loggedText("Kafka is not reachable")
+	third := p.create(user, "Table", "X-Correlation-ID", "later")
+	p.eventually("/health", func(c *assert.CollectT, _ int, v map[string]any) { assert.Equal(c, "degraded", v["status"]) })
+
+	broker, err = embedded.Start(t.Context(), embedded.WithPort(port), embedded.WithDataDir(data))
+	require.NoError(t, err)
+	trail(second, 2)
+	trail(third, 2)
+	p.eventually("/audit/users/"+user, func(c *assert.CollectT, _ int, v map[string]any) {
+		var order []any
+		for _, e := range v["events"].([]any) {
+			if e := e.(map[string]any); e["topic"] == "customservice.item.created" {
+				order = append(order, e["payload"].(map[string]any)["name"], e["offset"])
+			}
+		}
+		assert.Equal(c, []any{"Lamp", 0.0, "Chair", 1.0, "Table", 2.0}, order, "each once, and in order")
+	})
+	assert.Equal(t, 0, p.stop())
+	require.NoError(t, broker.Close())
+}
+
+func secondSignal(t *testing.T, binary string) {
+	t.Helper()
+	p := serve(t, binary, nil, "-memory", "-kafka", "127.0.0.1:"+strconv.Itoa(closedPort(t)), "-stop-timeout", "1h")
+	p.create(uuid.NewString(), "Lamp")
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGINT))
+	p.loggedText("not published yet")
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGINT))
+	assert.Equal(t, 1, p.wait())
 }
 
 func consumerAlone(t *testing.T, binary string) {

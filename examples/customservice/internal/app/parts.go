@@ -83,7 +83,11 @@ func startKafka(ctx context.Context, s settings.Settings) (*embedded.Broker, err
 		options = append(options, embedded.WithPort(s.KafkaPort))
 	}
 	// It outlives ctx: what is on its way when the service is to stop still wants an answer.
-	return embedded.Start(context.WithoutCancel(ctx), options...)
+	b, err := embedded.Start(context.WithoutCancel(ctx), options...)
+	if err != nil {
+		return nil, fmt.Errorf("embedded Kafka: %w (another -data or -kafka-port?)", err)
+	}
+	return b, nil
 }
 
 func openCache(s settings.Settings) (cache.Cache, error) {

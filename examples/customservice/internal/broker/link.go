@@ -17,7 +17,7 @@ import (
 const (
 	lookWhenUp   = 5 * time.Second
 	lookWhenDown = time.Second
-	lookTimeout  = 4 * time.Second
+	lookTimeout  = 3 * time.Second
 )
 
 // State is what is known of the brokers.

@@ -138,9 +138,11 @@ func (q *Queue) Run() {
 			return
 		}
 		if err := q.gate.Wait(q.abort); err != nil {
+			q.sending()
 			q.settled(w, messaging.Receipt{}, ErrStopped)
 			continue
 		}
+		q.sending()
 		ctx, cancel := context.WithCancel(w.ctx)
 		stop := context.AfterFunc(q.abort, cancel)
 		q.kafka.PublishAsync(ctx, w.event, func(r messaging.Receipt, err error) {
@@ -164,8 +166,13 @@ func (q *Queue) next() (waiting, bool) {
 	w := q.ready[0]
 	q.ready[0] = waiting{}
 	q.ready = q.ready[1:]
-	q.sent++
 	return w, true
+}
+
+func (q *Queue) sending() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.sent++
 }
 
 // settled logs what has become of an event, and lets the next of its key go.

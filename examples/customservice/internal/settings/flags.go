@@ -121,7 +121,7 @@ func help(out io.Writer) {
 	b.WriteString(`customservice keeps items, over HTTP, and tells others about them by events over Kafka.
 
 Usage:
-  customservice [flags]                                           the service, with its consumers
+  customservice [flags]                                        the service, with its consumers
   customservice consume ` + strings.Join(consumers.Names(), "|") + ` [flags]   one consumer alone
 
 Without flags it needs nothing: SQLite and an embedded Kafka in the folder customservice-data,

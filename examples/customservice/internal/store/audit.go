@@ -60,7 +60,7 @@ func (s *Store) TrailOfUser(ctx context.Context, user uuid.UUID, limit int) ([]A
 }
 
 func (s *Store) trail(ctx context.Context, condition string, args ...any) ([]AuditEntry, error) {
-	rows, err := s.read.QueryContext(ctx,
+	rows, err := s.read.QueryContext(ctx, //nolint:gosec // the conditions are the constants above
 		`SELECT event_id, topic, source_part, source_offset, item_id, user_id, event_ms, correlation_id, causation_id, payload
 		 FROM audit WHERE `+condition, args...)
 	trail, err := collect(rows, err, func(rows *sql.Rows) (AuditEntry, error) {
