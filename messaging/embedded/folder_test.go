@@ -73,13 +73,13 @@ func TestFailedStartFreesTheFolder(t *testing.T) {
 	require.Error(t, err)
 
 	meta := filepath.Join(dir, "meta.json")
-	was, err := os.ReadFile(meta) //nolint:gosec // a folder of this test
+	was, err := os.ReadFile(meta)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(meta, []byte("{"), 0o600))
 	_, err = embedded.Start(t.Context(), folder)
 	require.ErrorContains(t, err, "can't use the data folder "+dir)
 
-	require.NoError(t, os.WriteFile(meta, was, 0o600)) //nolint:gosec // a folder of this test
+	require.NoError(t, os.WriteFile(meta, was, 0o600))
 	start(t, folder)
 }
 
@@ -125,7 +125,7 @@ func TestKilledProcessLosesNothingAcknowledged(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	child := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=2m") //nolint:gosec // this very program
+	child := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=2m")
 	child.Env = append(os.Environ(), childFolder+"="+dir)
 	out, err := child.StdoutPipe()
 	require.NoError(t, err)
