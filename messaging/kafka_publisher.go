@@ -179,8 +179,8 @@ func (p *KafkaPublisher) publish(ctx context.Context, recs []Record, ids []uuid.
 }
 
 // PublishAsync takes an event, and calls done exactly once when it is settled.
-// It blocks only while the buffer is full, and then fails with [ErrBufferFull]
-// when Config.MessageTimeout has passed. Events of one goroutine keep their
+// It blocks only while the buffer is full, and fails with [ErrBufferFull] when
+// half of Config.MessageTimeout has passed that way. Events of one goroutine keep their
 // order within a partition. done must not block; a nil done is for who does not
 // want to know. ctx counts until the event is settled: a request's context
 // takes the event back when the request ends, so detach it by

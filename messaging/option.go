@@ -55,7 +55,8 @@ type publisherOption func(*publisherOptions)
 func (f publisherOption) applyPublisher(o *publisherOptions) { f(o) }
 
 // WithBufferBytes bounds the memory of events that are not settled; the
-// default is 32 MiB. When it is full, Publish and PublishAsync wait for room.
+// default is 32 MiB. When it is full, Publish and PublishAsync wait for room,
+// for half of Config.MessageTimeout at most.
 func WithBufferBytes(n int) PublisherOption {
 	return publisherOption(func(o *publisherOptions) { o.bufferBytes = n })
 }

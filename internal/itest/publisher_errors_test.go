@@ -116,21 +116,24 @@ func TestCloseWithNobodyThere(t *testing.T) {
 	require.EqualValues(t, 50, answered.Load())
 }
 
+// TestBufferFull: with nobody there, events are bounded in memory, and whoever finds no room is told in time.
 func TestBufferFull(t *testing.T) {
 	t.Parallel()
 	net := newFaultNet()
 	defer net.swallow()()
 	cfg := broker{address: "127.0.0.1:9"}.storyConfig("nowhere")
-	cfg.MessageTimeout = 500 * time.Millisecond
+	cfg.MessageTimeout = time.Second
 	p := publisher(t, cfg, messaging.WithDialer(net.dial), messaging.WithBufferBytes(1000))
 	first := make(chan error, 1)
 	p.PublishAsync(t.Context(), &numbered{Key: "k", Pad: strings.Repeat("x", 1500)}, func(_ messaging.Receipt, err error) { first <- err })
-	// The second waits for room. The first keeps it to its deadline, which comes before the second's.
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	err := p.Publish(ctx, &numbered{Key: "k"})
-	refusal(t, err, context.DeadlineExceeded, "context.deadlineExceededError", true)
+	refusal(t, p.Publish(t.Context(), &numbered{Key: "k"}), messaging.ErrBufferFull, "buffer_full", true)
 	refusal(t, <-first, messaging.ErrTimeout, "timeout", true)
+
+	// A context that ends first ends the wait.
+	p.PublishAsync(t.Context(), &numbered{Key: "k", Pad: strings.Repeat("x", 1500)}, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	refusal(t, p.Publish(ctx, &numbered{Key: "k"}), context.Canceled, "*errors.errorString", true)
 }
 
 func TestNobodyThere(t *testing.T) {

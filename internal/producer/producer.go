@@ -98,8 +98,8 @@ func (t *Ticket) Cancel(err error) {
 }
 
 // Produce takes a record; done is called exactly once with its outcome, on
-// another goroutine as a rule. It must not block. Produce blocks while
-// the buffer is full, until ctx ends or the record's time is up. Records of
+// another goroutine as a rule. It must not block. Produce blocks while the
+// buffer is full, until ctx ends or half of the record's time has passed. Records of
 // one goroutine keep their order within a partition.
 func (p *Producer) Produce(ctx context.Context, rec Record, done func(Result, error)) *Ticket {
 	e := &entry{rec: rec, size: rec.size(), deadline: time.Now().Add(p.params.MessageTimeout), done: done}
@@ -148,7 +148,8 @@ func (p *Producer) takeRoom(ctx context.Context, e *entry) error {
 	w := p.buf.wait(e.size)
 	p.mu.Unlock()
 
-	timer := time.NewTimer(time.Until(e.deadline))
+	// Room that comes later would leave no time to send.
+	timer := time.NewTimer(p.params.MessageTimeout / 2)
 	defer timer.Stop()
 	var err error
 	select {
