@@ -25,12 +25,14 @@ type AuditEntry struct {
 	Payload       json.RawMessage `json:"payload"` // as it stands in the topic
 }
 
+const auditColumns = "event_id, topic, source_part, source_offset, item_id, user_id, event_ms, correlation_id, causation_id, payload"
+
 // Append adds the entry to the trail; false says that the event is there
 // already, from an earlier delivery. The trail can't be changed otherwise: the
 // database refuses it.
 func (s *Store) Append(ctx context.Context, e AuditEntry) (bool, error) {
 	result, err := s.write.ExecContext(ctx,
-		`INSERT INTO audit (event_id, topic, source_part, source_offset, item_id, user_id, event_ms, correlation_id, causation_id, payload)
+		`INSERT INTO audit (`+auditColumns+`)
 		 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (event_id) DO NOTHING`,
 		e.EventID, e.Topic, e.Partition, e.Offset, uuid.NullUUID{UUID: e.ItemID, Valid: e.ItemID != uuid.Nil}, e.UserID,
 		millis(e.Time), e.CorrelationID, e.CausationID, string(e.Payload))
@@ -60,9 +62,8 @@ func (s *Store) TrailOfUser(ctx context.Context, user uuid.UUID, limit int) ([]A
 }
 
 func (s *Store) trail(ctx context.Context, condition string, args ...any) ([]AuditEntry, error) {
-	rows, err := s.read.QueryContext(ctx, //nolint:gosec // the conditions are the constants above
-		`SELECT event_id, topic, source_part, source_offset, item_id, user_id, event_ms, correlation_id, causation_id, payload
-		 FROM audit WHERE `+condition, args...)
+	query := "SELECT " + auditColumns + " FROM audit WHERE " + condition
+	rows, err := s.read.QueryContext(ctx, query, args...)
 	trail, err := collect(rows, err, func(rows *sql.Rows) (AuditEntry, error) {
 		var (
 			e       AuditEntry
