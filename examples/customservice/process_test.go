@@ -33,7 +33,7 @@ func build(t *testing.T) string {
 		binary += ".exe"
 	}
 	args := append(append([]string{"build"}, buildFlags()...), "-o", binary, ".")
-	out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput() //nolint:gosec // our own arguments
+	out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return binary
 }
@@ -65,7 +65,7 @@ type line struct {
 func launch(t *testing.T, binary string, env []string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, done: make(chan struct{}), changed: make(chan struct{})}
-	p.cmd = exec.Command(binary, append(args, "-log-format", "json")...) //nolint:noctx,gosec // our own binary, which is stopped by signals
+	p.cmd = exec.Command(binary, append(args, "-log-format", "json")...) //nolint:noctx // our own binary, which is stopped by signals
 	p.cmd.Dir = t.TempDir()
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.cmd.Dir}, env...)
 	stderr, err := p.cmd.StderrPipe()
