@@ -1,0 +1,134 @@
+// Command verifydriver lets an outside checker drive the library by lines of text, on the public API alone.
+//
+// As a producer it reads one event per line and says how each of them ended:
+//
+//	verifydriver -role produce -brokers B -topic T -deadline 30s
+//	  stdin   <id> <key> <size>   publish: the record's key is key, its value JSON with the id, of about size bytes
+//	  stdout  S <id>              the call begins
+//	          A <id>              acknowledged
+//	          N <id> text         failed, surely not written
+//	          E <id> text         failed, may be written
+//	EOF has everything settled; SIGTERM closes within the deadline. Every id is answered in both cases.
+//
+// As a consumer it says what was handled:
+//
+//	verifydriver -role consume -brokers B -topic T -group G -work 1ms -workers 16 -session 6s
+//	  stdout  B <id>              the handler was entered
+//	          H <id>              the handler returned nil
+//	SIGTERM has the handlers finish, commits and leaves the group.
+//	A value is "<id> <padding>" or the JSON of the producer. One that is neither has no lines and goes to T-dlt.
+//
+// The library's log goes to stderr. The exit code is 0 when all went as asked, 1 when it did not, 2 for a wrong call.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/expensevault/sharedlibrary/messaging"
+)
+
+// settings are what the command line says.
+type settings struct {
+	role     string
+	topic    string
+	group    string
+	deadline time.Duration
+	work     time.Duration
+	workers  int
+	session  time.Duration
+	kafka    messaging.Config
+}
+
+var errUsage = errors.New("wrong call")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errUsage):
+		_, _ = fmt.Fprintln(os.Stderr, "verifydriver:", err)
+		os.Exit(2)
+	default:
+		_, _ = fmt.Fprintln(os.Stderr, "verifydriver:", err)
+		os.Exit(1)
+	}
+}
+
+// run plays the role until its input, or ctx, ends.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	s, err := parse(args, stderr)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	if s.role == "consume" {
+		return consume(ctx, s, newLines(stdout), log)
+	}
+	return produce(ctx, s, stdin, newLines(stdout), log)
+}
+
+func parse(args []string, stderr io.Writer) (settings, error) {
+	s := settings{kafka: messaging.DefaultConfig()}
+	flags := flag.NewFlagSet("verifydriver", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&s.role, "role", "", "`produce` or consume")
+	flags.StringVar(&s.kafka.BootstrapServers, "brokers", "", "`host:port` of brokers, with commas between")
+	flags.StringVar(&s.topic, "topic", "", "the topic's `name`; it must exist")
+	flags.DurationVar(&s.deadline, "deadline", 30*time.Second, "produce: how long an event may take from S to its answer")
+	flags.StringVar(&s.group, "group", "", "consume: `name` of the consumer group")
+	flags.DurationVar(&s.work, "work", 0, "consume: how long the handler takes")
+	flags.IntVar(&s.workers, "workers", 16, "consume: how many handlers may be at work at once")
+	flags.DurationVar(&s.session, "session", 45*time.Second, "consume: the session timeout")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return s, err
+		}
+		return s, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return s, s.check(flags.Args())
+}
+
+// check says what is missing, all at once.
+func (s *settings) check(rest []string) error {
+	var problems []error
+	need := func(ok bool, format string, args ...any) {
+		if !ok {
+			problems = append(problems, fmt.Errorf(format, args...))
+		}
+	}
+	switch s.role {
+	case "produce":
+		need(s.deadline > 0, "-deadline must be above zero, not %v", s.deadline)
+	case "consume":
+		need(s.group != "", "-group is missing")
+		need(s.work >= 0, "-work must not be below zero, but is %v", s.work)
+		need(s.workers > 0, "-workers must be above zero, not %d", s.workers)
+	case "outbox", "effect":
+		return fmt.Errorf("%w: -role %s does not exist yet: use produce or consume", errUsage, s.role)
+	default:
+		return fmt.Errorf("%w: -role must be produce or consume, not %q; see -h", errUsage, s.role)
+	}
+	need(s.kafka.BootstrapServers != "", "-brokers is missing")
+	need(s.topic != "", "-topic is missing")
+	need(len(rest) == 0, "unknown arguments %q", rest)
+	if err := errors.Join(problems...); err != nil {
+		return fmt.Errorf("%w: -role %s: %w", errUsage, s.role, err)
+	}
+	s.kafka.ClientID = "verifydriver"
+	if s.role == "produce" {
+		s.kafka.MessageTimeout = s.deadline
+		s.kafka.Topics = map[string]string{(*verified)(nil).Topic().String(): s.topic}
+	}
+	return nil
+}
