@@ -51,7 +51,7 @@ func rules() []rule {
 	const kafka, uuid = "github.com/segmentio/kafka-go", "github.com/google/uuid"
 	return []rule{
 		{in: "events", allow: []string{uuid, "events"}},
-		{in: "tracing", allow: append(otel, kafka), deny: sdk},
+		{in: "tracing", allow: append(otel, kafka, uuid), deny: sdk},
 		{in: "messaging/messagingtest", allow: []string{"messaging", "events", uuid}, deny: []string{"messaging/embedded", "messaging/outbox", "messaging/inbox"}},
 		{in: "messaging/outbox", allow: []string{"messaging", "events", uuid}, deny: []string{"messaging/embedded", "messaging/inbox", "messaging/messagingtest"}},
 		{in: "messaging/inbox", allow: []string{"messaging", "events", uuid}, deny: []string{"messaging/embedded", "messaging/outbox", "messaging/messagingtest"}},

@@ -29,9 +29,9 @@ func (b broker) config(topics map[string]string) messaging.Config {
 }
 
 // newPublisher makes a publisher that must close without an error.
-func newPublisher(t testing.TB, cfg messaging.Config, opts ...messaging.PublisherOption) *messaging.KafkaPublisher {
+func newPublisher(t testing.TB, cfg messaging.Config) *messaging.KafkaPublisher {
 	t.Helper()
-	p, err := messaging.NewKafkaPublisher(cfg, opts...)
+	p, err := messaging.NewKafkaPublisher(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, p.Close()) })
 	return p
