@@ -3,8 +3,12 @@ package itest
 import (
 	"context"
 	"fmt"
+	"io"
+	"log"
+	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,7 +16,6 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/stretchr/testify/require"
 	"github.com/testcontainers/testcontainers-go"
-	"github.com/testcontainers/testcontainers-go/log"
 	containers "github.com/testcontainers/testcontainers-go/modules/kafka"
 
 	"github.com/expensevault/sharedlibrary/messaging/embedded"
@@ -52,36 +55,72 @@ func startReal(t *testing.T) string {
 	return env(t, realBroker, "KAFKA_BOOTSTRAP_SERVERS")
 }
 
-// startContainer needs a Docker engine; DOCKER_HOST and testcontainers' own variables are honoured. The container lives
-// as long as the test and its subtests.
+// startContainer needs a Docker engine; DOCKER_HOST and testcontainers' own variables are honoured.
 func startContainer(t *testing.T) string {
 	t.Helper()
+	address, err := shared.start()
+	if err != nil {
+		absent(t, containerBroker, err.Error())
+	}
+	return address
+}
+
+// shared is the one container for all tests: one for each would leave no processor for the tests. TestMain removes it.
+var shared container //nolint:gochecknoglobals // as the comment says
+
+type container struct {
+	once    sync.Once
+	address string
+	err     error
+	started testcontainers.Container
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := shared.remove(); err != nil {
+		slog.Error("the container was not removed", "error", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+func (c *container) start() (string, error) {
+	c.once.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+		defer cancel()
+		c.address, c.err = c.run(ctx)
+	})
+	return c.address, c.err
+}
+
+func (c *container) run(ctx context.Context) (string, error) {
 	image := os.Getenv("ITEST_KAFKA_IMAGE")
 	if image == "" {
 		image = "confluentinc/confluent-local:7.5.0"
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
 	if err := docker(ctx); err != nil {
-		absent(t, containerBroker, err.Error())
+		return "", err
 	}
-	container, err := containers.Run(ctx, image, containers.WithClusterID("conformance"), testcontainers.WithLogger(log.TestLogger(t)), testcontainers.WithEnv(map[string]string{
-		"KAFKA_AUTO_CREATE_TOPICS_ENABLE":        "false",
-		"KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
-	}))
-	if container != nil {
-		t.Cleanup(func() {
-			if err := testcontainers.TerminateContainer(container); err != nil {
-				t.Errorf("the container was not removed: %v", err)
-			}
-		})
+	kafka, err := containers.Run(ctx, image, containers.WithClusterID("conformance"), testcontainers.WithLogger(log.New(io.Discard, "", 0)),
+		testcontainers.WithEnv(map[string]string{
+			"KAFKA_AUTO_CREATE_TOPICS_ENABLE":        "false",
+			"KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+		}))
+	if kafka != nil {
+		c.started = kafka
 	}
 	if err != nil {
-		absent(t, containerBroker, fmt.Sprintf("%s did not start: %v", image, err))
+		return "", fmt.Errorf("%s did not start: %w", image, err)
 	}
-	brokers, err := container.Brokers(ctx)
-	require.NoError(t, err)
-	return strings.Join(brokers, ",")
+	brokers, err := kafka.Brokers(ctx)
+	return strings.Join(brokers, ","), err
+}
+
+func (c *container) remove() error {
+	if c.started == nil {
+		return nil
+	}
+	return testcontainers.TerminateContainer(c.started)
 }
 
 // docker asks the engine whether it is there. testcontainers panics where it finds none at all.
