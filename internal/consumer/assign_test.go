@@ -1,7 +1,7 @@
 package consumer
 
 import (
-	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -18,27 +18,32 @@ func TestAssignRange(t *testing.T) {
 	}{
 		{"one for all", []groupMember{{id: "a", topics: []string{"t"}}}, map[string]int{"t": 3}, assignment{"a": {{"t", []int32{0, 1, 2}}}}},
 		{
-			"the first members get one more", []groupMember{{id: "b", topics: []string{"t"}}, {id: "c", topics: []string{"t"}}, {id: "a", topics: []string{"t"}}},
+			"the first members get one more",
+			[]groupMember{{id: "b", topics: []string{"t"}}, {id: "c", topics: []string{"t"}}, {id: "a", topics: []string{"t"}}},
 			map[string]int{"t": 5},
 			assignment{"a": {{"t", []int32{0, 1}}}, "b": {{"t", []int32{2, 3}}}, "c": {{"t", []int32{4}}}},
 		},
 		{
-			"more members than partitions", []groupMember{{id: "a", topics: []string{"t"}}, {id: "b", topics: []string{"t"}}},
+			"more members than partitions",
+			[]groupMember{{id: "a", topics: []string{"t"}}, {id: "b", topics: []string{"t"}}},
 			map[string]int{"t": 1},
 			assignment{"a": {{"t", []int32{0}}}, "b": nil},
 		},
 		{
-			"topics of the same number of partitions fall together", []groupMember{{id: "a", topics: []string{"t", "u"}}, {id: "b", topics: []string{"u", "t"}}},
+			"topics of the same number of partitions fall together",
+			[]groupMember{{id: "a", topics: []string{"t", "u"}}, {id: "b", topics: []string{"u", "t"}}},
 			map[string]int{"t": 2, "u": 2},
 			assignment{"a": {{"t", []int32{0}}, {"u", []int32{0}}}, "b": {{"t", []int32{1}}, {"u", []int32{1}}}},
 		},
 		{
-			"other members, other topics", []groupMember{{id: "a", topics: []string{"t"}}, {id: "b", topics: []string{"t", "u"}}, {id: "c"}},
+			"other members, other topics",
+			[]groupMember{{id: "a", topics: []string{"t"}}, {id: "b", topics: []string{"t", "u"}}, {id: "c"}},
 			map[string]int{"t": 2, "u": 1},
 			assignment{"a": {{"t", []int32{0}}}, "b": {{"t", []int32{1}}, {"u", []int32{0}}}, "c": nil},
 		},
 		{
-			"static members first, by their names", []groupMember{{id: "a", topics: []string{"t"}}, {id: "b", instance: "z", topics: []string{"t"}}, {id: "c", instance: "y", topics: []string{"t"}}},
+			"static members first, by their names",
+			[]groupMember{{id: "a", topics: []string{"t"}}, {id: "b", instance: "z", topics: []string{"t"}}, {id: "c", instance: "y", topics: []string{"t"}}},
 			map[string]int{"t": 3},
 			assignment{"c": {{"t", []int32{0}}}, "b": {{"t", []int32{1}}}, "a": {{"t", []int32{2}}}},
 		},
@@ -60,7 +65,7 @@ func TestAssignRangeIsFair(t *testing.T) {
 		for partitions := range 25 {
 			var ms []groupMember
 			for i := range members {
-				ms = append(ms, groupMember{id: fmt.Sprint(i), topics: []string{"t"}})
+				ms = append(ms, groupMember{id: strconv.Itoa(i), topics: []string{"t"}})
 			}
 			seen := map[int32]int{}
 			least, most := partitions, 0

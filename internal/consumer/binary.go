@@ -15,7 +15,7 @@ var errMalformed = errors.New("malformed")
 // Source: https://kafka.apache.org/protocol#protocol_types
 type writer struct{ b []byte }
 
-func (w *writer) i8(v int8)   { w.b = append(w.b, byte(v)) }
+func (w *writer) i8(v int8)   { w.b = append(w.b, byte(v)) }                          //nolint:gosec // two's complement
 func (w *writer) i16(v int16) { w.b = binary.BigEndian.AppendUint16(w.b, uint16(v)) } //nolint:gosec // two's complement
 func (w *writer) i32(v int32) { w.b = binary.BigEndian.AppendUint32(w.b, uint32(v)) } //nolint:gosec // two's complement
 func (w *writer) i64(v int64) { w.b = binary.BigEndian.AppendUint64(w.b, uint64(v)) } //nolint:gosec // two's complement

@@ -39,7 +39,8 @@ type cursor struct {
 	leader int32 // -1: not known
 	epoch  int32
 	busy   bool // a request is under way
-	tries  int  // failures in a row
+	tries  int  // failures of any kind in a row
+	harmed int  // damaged answers in a row, other failures aside
 	at     time.Time
 }
 
@@ -266,7 +267,7 @@ func (f *fetcher) ask(ctx context.Context, id int32, req request, timeout time.D
 // apply takes one partition's part of an answer; true when there was nothing in it.
 func (f *fetcher) apply(o *opened) bool {
 	c := o.cursor
-	switch o.code { //nolint:exhaustive // the default is for all others
+	switch o.code {
 	case kerr.None:
 	case kerr.OffsetOutOfRange:
 		c.list, c.reset = earliestOffset, true
@@ -305,6 +306,7 @@ func (f *fetcher) push(c *cursor, set *recordbatch.Reader) {
 }
 
 func (f *fetcher) works(c *cursor) {
+	c.harmed = 0
 	if c.tries > 0 {
 		c.tries, f.refreshes = 0, 0
 		f.s.m.out.ok(f.s.feed, c.p.String())
@@ -327,7 +329,8 @@ func (f *fetcher) failed(c *cursor, code kerr.Code) {
 
 // damaged fetches again: the bytes may have been damaged on their way.
 func (f *fetcher) damaged(c *cursor, err error) {
-	if c.tries >= damagedTries {
+	c.harmed++
+	if c.harmed > damagedTries {
 		f.s.fail(wrap("fetch "+c.p.String(), err))
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -213,7 +214,7 @@ func (m *member) count(ctx context.Context, topics map[string]int) error {
 			topics[name] = 0
 			continue
 		}
-		switch t.Err { //nolint:exhaustive // all others may pass
+		switch t.Err {
 		case kerr.None:
 		case kerr.UnknownTopicOrPartition, kerr.LeaderNotAvailable:
 			topics[name] = 0
@@ -233,12 +234,7 @@ func (m *member) count(ctx context.Context, topics map[string]int) error {
 }
 
 func (m *member) subscribes(topic string) bool {
-	for _, t := range m.p.Topics {
-		if t == topic {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(m.p.Topics, topic)
 }
 
 // logMissing says once of each of our topics that it does not exist.

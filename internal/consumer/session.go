@@ -66,6 +66,8 @@ func newSession(ctx context.Context, m *member, g *generation, running map[topic
 }
 
 // run lives through the session and returns when nothing of it is left, handlers that ignore their context aside.
+//
+//nolint:contextcheck // the session's own contexts, which end in their order after ctx
 func (s *session) run(ctx context.Context) ending {
 	s.log.InfoContext(ctx, "joined the group", "partitions", len(s.parts), "leader", s.gen.watched != nil)
 	s.m.logMissing(ctx, s.gen)
@@ -128,9 +130,9 @@ func (s *session) lose(code kerr.Code) {
 	s.stopFeed()
 }
 
-// judge ends the session where the coordinator's answer asks for it; false: it does not.
-func (s *session) judge(code kerr.Code) bool {
-	switch code { //nolint:exhaustive // others say nothing of the membership
+// judge ends the session where the coordinator's answer asks for it.
+func (s *session) judge(code kerr.Code) {
+	switch code {
 	case kerr.RebalanceInProgress:
 		s.rejoin()
 	case kerr.IllegalGeneration, kerr.UnknownMemberId:
@@ -139,12 +141,10 @@ func (s *session) judge(code kerr.Code) bool {
 		s.lose(code)
 		s.fail(wrap("another member took the instance ID "+s.p.InstanceID, code))
 	default:
-		if !fatal(code) {
-			return false
+		if fatal(code) {
+			s.fail(wrap("group "+s.p.Group, code))
 		}
-		s.fail(wrap("group "+s.p.Group, code))
 	}
-	return true
 }
 
 // beat keeps the membership until life ends, while handlers work and while they drain.

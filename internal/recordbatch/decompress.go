@@ -20,7 +20,7 @@ func decompress(src []byte, codec, limit int) (out []byte, err error) {
 	if c == nil {
 		return nil, fmt.Errorf("%w: compression %d", ErrMalformed, codec)
 	}
-	switch compress.Compression(codec) { //nolint:gosec,exhaustive // three bits; the others allocate little
+	switch compress.Compression(codec) { //nolint:gosec // three bits
 	case compress.Snappy:
 		err = checkSnappy(src, limit)
 	case compress.Zstd:
@@ -128,7 +128,7 @@ func checkZstd(src []byte, limit int) error {
 		magic := binary.LittleEndian.Uint32(src)
 		if magic&^0xF == skippable {
 			n := uint64(binary.LittleEndian.Uint32(src[4:]))
-			if n > uint64(len(src)-8) {
+			if n > uint64(len(src)-8) { //nolint:gosec // at least 8, checked above
 				return short
 			}
 			src = src[8+n:]

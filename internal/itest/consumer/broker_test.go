@@ -2,11 +2,13 @@ package consumer_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -57,10 +59,9 @@ func onEach(t *testing.T, f func(t *testing.T, k *kafka)) {
 }
 
 // fake starts a cluster in this process.
-func fake(t *testing.T, opts ...kfake.Opt) *kafka {
+func fake(t *testing.T) *kafka {
 	t.Helper()
-	opts = append([]kfake.Opt{kfake.NumBrokers(3), kfake.GroupMinSessionTimeout(100 * time.Millisecond)}, opts...)
-	c, err := kfake.NewCluster(opts...)
+	c, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.GroupMinSessionTimeout(100*time.Millisecond))
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return connect(t, &kafka{addrs: c.ListenAddrs(), fake: c, session: time.Second})
@@ -84,11 +85,10 @@ func (k *kafka) client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
 	return cl
 }
 
-var names atomic.Int64
-
+// unique is a name that nobody has; later ones are greater.
 func unique(t *testing.T, kind string) string {
 	t.Helper()
-	return fmt.Sprintf("%s.%d.%d", kind, time.Now().UnixNano(), names.Add(1))
+	return fmt.Sprintf("%s.%d.%s", kind, time.Now().UnixNano(), rand.Text())
 }
 
 // topic creates a topic of a name that nobody has.
@@ -143,7 +143,7 @@ func (k *kafka) committed(t *testing.T, group, topic string, partition int32) in
 func numbers(from, to int) []string {
 	out := make([]string, 0, to-from)
 	for i := from; i < to; i++ {
-		out = append(out, fmt.Sprint(i))
+		out = append(out, strconv.Itoa(i))
 	}
 	return out
 }

@@ -2,8 +2,11 @@ package consumer_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -48,8 +51,8 @@ func TestTheCoordinatorMoves(t *testing.T) {
 	topic, group := k.topic(t, 1), unique(t, "group")
 	m := k.start(t, group, []string{topic})
 	for i := range 10 {
-		k.produce(t, topic, 0, fmt.Sprint(i))
-		assert.Equal(t, []string{fmt.Sprint(i)}, m.values(1))
+		k.produce(t, topic, 0, strconv.Itoa(i))
+		assert.Equal(t, []string{strconv.Itoa(i)}, m.values(1))
 		eventually(t, func() bool { return k.committed(t, group, topic, 0) == int64(i+1) }, "committed")
 		k.fake.RehashCoordinators()
 	}
@@ -71,7 +74,7 @@ func TestTheBrokerRestarts(t *testing.T) {
 	topic, group := k.topic(t, 2), unique(t, "group")
 	m := k.start(t, group, []string{topic}, func(p *consumer.Params) { p.SessionTimeout = 30 * time.Second })
 	for i := range 4 {
-		want := fmt.Sprint(i)
+		want := strconv.Itoa(i)
 		k.produceBy(t, k.client(t), topic, int32(i%2), want)
 		assert.Equal(t, []string{want}, m.values(1))
 		eventually(t, func() bool { return k.committed(t, group, topic, int32(i%2)) == int64(i/2+1) }, "committed")
@@ -234,21 +237,19 @@ func TestConnectionsAreCut(t *testing.T) {
 	j := newJudge()
 	a := k.start(t, group, []string{topic}, j.handle("a"))
 	b := k.start(t, group, []string{topic}, j.handle("b"))
-	cuts := 0
+	cut := []kmsg.Key{kmsg.Fetch, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.Heartbeat, kmsg.OffsetCommit, kmsg.OffsetFetch, kmsg.ListOffsets}
+	cuts := 0 // the control functions run one by one
 	k.fake.Control(func(req kmsg.Request) (kmsg.Response, error, bool) {
 		k.fake.KeepControl()
-		switch kmsg.Key(req.Key()) {
-		case kmsg.Fetch, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.Heartbeat, kmsg.OffsetCommit, kmsg.OffsetFetch, kmsg.ListOffsets:
-			if v := req.GetVersion(); v <= 11 && cuts < 100 && rand.IntN(5) == 0 { // the control functions run one by one
-				cuts++
-				return nil, fmt.Errorf("cut"), true
-			}
+		if slices.Contains(cut, kmsg.Key(req.Key())) && cuts < 100 && rand.IntN(5) == 0 { //nolint:gosec // no secret
+			cuts++
+			return nil, errors.New("cut"), true
 		}
 		return nil, nil, false
 	})
 	const n = 300
 	for i := range n {
-		k.produce(t, topic, int32(i%3), fmt.Sprint(i))
+		k.produce(t, topic, int32(i%3), strconv.Itoa(i))
 	}
 	for range n {
 		receive(t, j.handled, "record")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -67,7 +68,7 @@ func TestACompactedTopic(t *testing.T) {
 	t.Parallel()
 	k := fake(t)
 	topic, group := unique(t, "compacted"), unique(t, "group")
-	k.create(t, topic, 1, map[string]*string{"cleanup.policy": kadm.StringPtr("compact"), "min.compaction.lag.ms": kadm.StringPtr("0")})
+	k.create(t, topic, 1, map[string]*string{"cleanup.policy": new("compact"), "min.compaction.lag.ms": new("0")})
 	// Every producer leaves its last batch behind, empty once its only key was written again.
 	for i := range 8 {
 		k.produceBy(t, k.client(t), topic, 0, fmt.Sprint("old ", i))
@@ -144,7 +145,7 @@ func TestBatchesBeyondTheLimits(t *testing.T) {
 		topic := k.topic(t, 3)
 		for p := range int32(3) {
 			for i := range 5 {
-				k.produce(t, topic, p, fmt.Sprint(i)+string(bytes.Repeat([]byte{'x'}, 20_000)))
+				k.produce(t, topic, p, strconv.Itoa(i)+string(bytes.Repeat([]byte{'x'}, 20_000)))
 			}
 		}
 		m := k.start(t, unique(t, "group"), []string{topic}, func(p *consumer.Params) { p.PartitionMaxBytes, p.FetchMaxBytes = 1000, 2000 })
