@@ -31,14 +31,17 @@ type broker struct {
 // eachBroker runs f on every kind of broker, at once.
 func eachBroker(t *testing.T, f func(t *testing.T, b broker)) {
 	t.Helper()
-	for kind, start := range map[string]func(*testing.T) string{
-		embeddedBroker:  startEmbedded,
-		realBroker:      startReal,
-		containerBroker: startContainer,
-	} {
+	onBrokers(t, f, embeddedBroker, realBroker, containerBroker)
+}
+
+// onBrokers runs f on these kinds of broker, at once.
+func onBrokers(t *testing.T, f func(t *testing.T, b broker), kinds ...string) {
+	t.Helper()
+	start := map[string]func(*testing.T) string{embeddedBroker: startEmbedded, realBroker: startReal, containerBroker: startContainer}
+	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			f(t, broker{kind: kind, address: start(t), topics: new(atomic.Int64)})
+			f(t, broker{kind: kind, address: start[kind](t), topics: new(atomic.Int64)})
 		})
 	}
 }

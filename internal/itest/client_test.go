@@ -96,7 +96,7 @@ func consoleRead(t *testing.T, b broker, topic string, n int) []message {
 	const separator = "\x1f"
 	args := []string{
 		"--bootstrap-server", b.address, "--topic", topic, "--from-beginning",
-		"--max-messages", strconv.Itoa(n), "--timeout-ms", "30000",
+		"--max-messages", strconv.Itoa(n), "--timeout-ms", "60000",
 	}
 	for _, p := range []string{"partition", "offset", "timestamp", "key", "headers"} {
 		args = append(args, "--property", "print."+p+"=true")
@@ -134,10 +134,10 @@ func consoleRead(t *testing.T, b broker, topic string, n int) []message {
 	return messages
 }
 
-// command runs a program for a minute at most.
+// command runs a program for two minutes at most.
 func command(t *testing.T, in io.Reader, name string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // the names are these tests' own
 	cmd.Stdin = in

@@ -34,7 +34,7 @@ func TestPublisherLosesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			eachBroker(t, func(t *testing.T, b broker) {
+			onBrokers(t, func(t *testing.T, b broker) {
 				topic := b.topic(t, 6)
 				net := newFaultNet()
 				p := publisher(t, b.storyConfig(topic), messaging.WithDialer(net.dial))
@@ -49,7 +49,7 @@ func TestPublisherLosesNothing(t *testing.T) {
 				require.Empty(t, s.refused)
 				require.GreaterOrEqual(t, net.hit.Load(), int64(keys*per/every/2), "faults that really happened")
 				s.check(t, b, topic)
-			})
+			}, embeddedBroker, realBroker)
 		})
 	}
 }
