@@ -6,7 +6,8 @@ BIN := .tmp/bin
 FUZZTIME ?= 30s
 BENCH ?= .
 COUNT ?= 10
-.PHONY: all test itest smoke lint workflow fmt tidy generate fuzz bench vuln api kafka kafka-stop run tools help
+SOAK ?=
+.PHONY: all test itest soak smoke lint workflow fmt tidy generate fuzz bench vuln api kafka kafka-stop run tools help
 
 all: fmt lint test ## fmt, lint, test: what has to pass before a change is sent
 
@@ -15,6 +16,9 @@ test: ## every test of every module; what needs a real broker says so and skips 
 
 itest: ## the same with a real Kafka, PostgreSQL and Redis, started for it and stopped afterwards
 	.ci/with-services go test -race -shuffle=on work
+
+soak: ## 5 minutes of broken networks and killed brokers, with a real Kafka of its own; SOAK=-h lists what can be set
+	go run ./internal/itest/soak $(SOAK)
 
 smoke: ## builds the customservice, runs it and uses it over HTTP as a client would
 	.ci/smoke

@@ -23,7 +23,7 @@ import (
 func buildDriver(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "verifydriver")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./verifydriver").CombinedOutput() //nolint:gosec // our own arguments
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./verifydriver").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return binary
 }
@@ -228,7 +228,7 @@ func TestVerifydriverRefusesWrongCalls(t *testing.T) {
 	} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()
-			out, err := exec.CommandContext(t.Context(), binary, strings.Fields(args)...).CombinedOutput() //nolint:gosec // our own arguments
+			out, err := exec.CommandContext(t.Context(), binary, strings.Fields(args)...).CombinedOutput()
 			var exit *exec.ExitError
 			require.ErrorAs(t, err, &exit)
 			assert.Equal(t, 2, exit.ExitCode())

@@ -38,10 +38,10 @@ func produce(ctx context.Context, s settings, stdin io.Reader, out *lines, log *
 	}()
 	// A publish may wait for room in the buffer; the closing publisher ends that wait.
 	closed := make(chan error, 1)
-	stopped := context.AfterFunc(ctx, func() { closed <- p.Close() })
+	stopped := context.AfterFunc(ctx, func() { closed <- p.Close() }) //nolint:contextcheck // Close has a bound of its own
 	bad := 0
 	serve := func(order string) {
-		if err := publish(p, order, out); err != nil {
+		if err := publish(ctx, p, order, out); err != nil {
 			bad++
 			log.Error("A line of stdin is not <id> <key> <size>", slog.Any("error", err))
 		}
@@ -59,24 +59,23 @@ read:
 		}
 	}
 	if stopped() { // the end of the input
-		closed <- p.Close()
+		closed <- p.Close() //nolint:contextcheck // Close has a bound of its own
 	}
 	closing := <-closed
 	refuseRest(orders, serve)
 	if err := out.close(); err != nil {
 		return fmt.Errorf("stdout: %w", err)
 	}
-	if ctx.Err() != nil {
-		return nil // what Close gave up has its lines
-	}
-	if bad > 0 {
+	if ctx.Err() == nil && bad > 0 {
 		return fmt.Errorf("%d lines of stdin were not <id> <key> <size>", bad)
 	}
-	if err := <-broken; err != nil {
-		return fmt.Errorf("stdin: %w", err)
-	}
-	if closing != nil {
+	if closing != nil { // each of these has its line
 		log.Warn("Not everything was acknowledged", slog.Any("error", closing))
+	}
+	if ctx.Err() == nil {
+		if err := <-broken; err != nil {
+			return fmt.Errorf("stdin: %w", err)
+		}
 	}
 	return nil
 }
@@ -100,7 +99,7 @@ func refuseRest(orders <-chan string, serve func(string)) {
 }
 
 // publish starts one event; the error is about the line alone.
-func publish(p *messaging.KafkaPublisher, order string, out *lines) error {
+func publish(ctx context.Context, p *messaging.KafkaPublisher, order string, out *lines) error {
 	f := strings.Fields(order)
 	if len(f) == 0 {
 		return nil
@@ -117,7 +116,7 @@ func publish(p *messaging.KafkaPublisher, order string, out *lines) error {
 	}
 	e := newVerified(id, f[1], size)
 	out.now("S", id)
-	p.PublishAsync(context.Background(), e, func(_ messaging.Receipt, err error) {
+	p.PublishAsync(context.WithoutCancel(ctx), e, func(_ messaging.Receipt, err error) {
 		switch {
 		case err == nil:
 			out.later("A", id, "")
