@@ -20,7 +20,7 @@ import (
 
 func golden(tb testing.TB, name string) []byte {
 	tb.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", name)) //nolint:gosec // names of this file
+	text, err := os.ReadFile(filepath.Join("testdata", name))
 	require.NoError(tb, err)
 	var b bytes.Buffer
 	require.NoError(tb, json.Compact(&b, text))

@@ -71,7 +71,7 @@ func tlsListener(t *testing.T, a *authority, host string, change func(*tls.Confi
 	t.Helper()
 	pair, err := tls.X509KeyPair(a.issue(t, host))
 	require.NoError(t, err)
-	cfg := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10} //nolint:gosec // to be refused by the client
+	cfg := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10}
 	if change != nil {
 		change(cfg)
 	}

@@ -131,7 +131,7 @@ func (b *adminBroker) answer(req protocol.Message) protocol.Message {
 
 func (b *adminBroker) metadata(req *metadata.Request) protocol.Message {
 	assert.False(b.t, req.AllowAutoTopicCreation, "nothing may be created by asking")
-	res := &metadata.Response{ControllerID: 1, Brokers: []metadata.ResponseBroker{{NodeID: 1, Host: b.addr.IP.String(), Port: int32(b.addr.Port)}}} //nolint:gosec // a port fits
+	res := &metadata.Response{ControllerID: 1, Brokers: []metadata.ResponseBroker{{NodeID: 1, Host: b.addr.IP.String(), Port: int32(b.addr.Port)}}}
 	for _, name := range req.TopicNames {
 		t := metadata.ResponseTopic{Name: name, ErrorCode: int16(kerr.UnknownTopicOrPartition)}
 		leader := int32(1)

@@ -274,8 +274,8 @@ func headersFrom(b []byte) []protocol.Header {
 func bytesOf(headers []protocol.Header) []byte {
 	var b []byte
 	for _, h := range headers {
-		b = append(b, byte(len(h.Key)))                            //nolint:gosec // seeds are short
-		b = binary.BigEndian.AppendUint16(b, uint16(len(h.Value))) //nolint:gosec // seeds are short
+		b = append(b, byte(len(h.Key)))
+		b = binary.BigEndian.AppendUint16(b, uint16(len(h.Value)))
 		b = append(append(b, h.Key...), h.Value...)
 	}
 	return b

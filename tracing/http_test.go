@@ -100,7 +100,7 @@ func TestMiddlewareOverHTTP(t *testing.T) {
 	t.Parallel()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	s := &httptest.Server{Listener: l, Config: &http.Server{ //nolint:gosec // a test's
+	s := &httptest.Server{Listener: l, Config: &http.Server{
 		Handler: tracing.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = w.Write([]byte(tracing.CorrelationID(r.Context())))
 		})),

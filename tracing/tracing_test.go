@@ -56,7 +56,7 @@ func parent(ctx context.Context) string {
 func TestImportsOnlyTheAPI(t *testing.T) {
 	t.Parallel()
 	list := func(args ...string) []string {
-		out, err := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...).CombinedOutput() //nolint:gosec // constants of this test
+		out, err := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...).CombinedOutput()
 		require.NoError(t, err, string(out))
 		return strings.Fields(string(out))
 	}
