@@ -15,17 +15,17 @@ var errMalformed = errors.New("malformed")
 // Source: https://kafka.apache.org/protocol#protocol_types
 type writer struct{ b []byte }
 
-func (w *writer) i8(v int8)   { w.b = append(w.b, byte(v)) }                          //nolint:gosec // two's complement
-func (w *writer) i16(v int16) { w.b = binary.BigEndian.AppendUint16(w.b, uint16(v)) } //nolint:gosec // two's complement
-func (w *writer) i32(v int32) { w.b = binary.BigEndian.AppendUint32(w.b, uint32(v)) } //nolint:gosec // two's complement
-func (w *writer) i64(v int64) { w.b = binary.BigEndian.AppendUint64(w.b, uint64(v)) } //nolint:gosec // two's complement
+func (w *writer) i8(v int8)   { w.b = append(w.b, byte(v)) }
+func (w *writer) i16(v int16) { w.b = binary.BigEndian.AppendUint16(w.b, uint16(v)) }
+func (w *writer) i32(v int32) { w.b = binary.BigEndian.AppendUint32(w.b, uint32(v)) }
+func (w *writer) i64(v int64) { w.b = binary.BigEndian.AppendUint64(w.b, uint64(v)) }
 
 // count is the length of an array.
-func (w *writer) count(n int) { w.i32(int32(n)) } //nolint:gosec // of partitions or members
+func (w *writer) count(n int) { w.i32(int32(n)) }
 
 // str must be at most math.MaxInt16 bytes long, as Kafka's names are.
 func (w *writer) str(s string) {
-	w.i16(int16(len(s))) //nolint:gosec // see above
+	w.i16(int16(len(s)))
 	w.b = append(w.b, s...)
 }
 
@@ -64,7 +64,6 @@ func (r *reader) take(n int) []byte {
 	return v
 }
 
-//nolint:gosec // two's complement
 func (r *reader) i16() int16 {
 	if b := r.take(2); b != nil {
 		return int16(binary.BigEndian.Uint16(b))
@@ -72,7 +71,6 @@ func (r *reader) i16() int16 {
 	return 0
 }
 
-//nolint:gosec // two's complement
 func (r *reader) i32() int32 {
 	if b := r.take(4); b != nil {
 		return int32(binary.BigEndian.Uint32(b))
@@ -80,7 +78,6 @@ func (r *reader) i32() int32 {
 	return 0
 }
 
-//nolint:gosec // two's complement
 func (r *reader) i64() int64 {
 	if b := r.take(8); b != nil {
 		return int64(binary.BigEndian.Uint64(b))

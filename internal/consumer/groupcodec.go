@@ -16,7 +16,7 @@ type request struct {
 	encode    func(w *writer, v int16)
 }
 
-func millis(d time.Duration) int32 { return int32(d / time.Millisecond) } //nolint:gosec // settings, far below 24 days
+func millis(d time.Duration) int32 { return int32(d / time.Millisecond) }
 
 func joinRequest(p *Params, memberID string, metadata []byte) request {
 	return request{protocol.JoinGroup, 2, 5, func(w *writer, v int16) {

@@ -139,7 +139,7 @@ func command(t *testing.T, in io.Reader, name string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // the names are these tests' own
+	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin = in
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

@@ -65,7 +65,7 @@ func (e *keyed) PartitionKey() string { return e.Key }
 // guideJSON returns the guide's body of an event, without the spaces that are there for the reader.
 func guideJSON(t *testing.T, name string) string {
 	t.Helper()
-	file, err := os.ReadFile(filepath.Join("..", "..", "events", "testdata", name+".json")) //nolint:gosec // our own files
+	file, err := os.ReadFile(filepath.Join("..", "..", "events", "testdata", name+".json"))
 	require.NoError(t, err)
 	var compact bytes.Buffer
 	require.NoError(t, json.Compact(&compact, file))

@@ -26,7 +26,7 @@ func subscribe(t *testing.T, cfg messaging.Config, group string, mux *messaging.
 		cancel()
 		select {
 		case err := <-done:
-			assert.NoError(t, err)
+			assert.NoError(t, err) //nolint:testifylint // cleanups go on
 		case <-time.After(20 * time.Second):
 			t.Error("Run goes on after its context has ended")
 		}

@@ -137,7 +137,7 @@ func next(b []byte, table *crc32.Table) (h *header, size int, err error) {
 	case magic > 2:
 		return nil, 0, fmt.Errorf("%w: format v%d", ErrMalformed, magic)
 	}
-	length := int32(binary.BigEndian.Uint32(b[atLength:])) //nolint:gosec // a negative length is refused below
+	length := int32(binary.BigEndian.Uint32(b[atLength:]))
 	if length < headerBytes-atEpoch {
 		return nil, 0, fmt.Errorf("%w: length %d", ErrMalformed, length)
 	}
@@ -156,7 +156,6 @@ func next(b []byte, table *crc32.Table) (h *header, size int, err error) {
 	return h, size, nil
 }
 
-//nolint:gosec // fixed-width fields of a signed protocol
 func parseHeader(b []byte) *header {
 	return &header{
 		base:       int64(binary.BigEndian.Uint64(b)),
@@ -286,7 +285,7 @@ func (r *Reader) record() (*Record, error) {
 	if f.bad || delta <= int64(r.delta) || delta > int64(r.head.lastDelta) {
 		return nil, fmt.Errorf("%w: offset delta %d after %d, last %d", ErrMalformed, delta, r.delta, r.head.lastDelta)
 	}
-	r.delta = int32(delta) //nolint:gosec // at most lastDelta
+	r.delta = int32(delta)
 	offset := r.head.base + delta
 	if offset < r.params.Offset {
 		return nil, nil //nolint:nilnil // documented above

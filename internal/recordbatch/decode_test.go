@@ -33,7 +33,6 @@ type batch struct {
 	count      int32   // with records
 }
 
-//nolint:gosec // fixed-width fields of a signed protocol
 func (b batch) bytes(t testing.TB) []byte {
 	t.Helper()
 	body, count, last := b.records, b.count, b.lastDelta
@@ -191,7 +190,7 @@ func TestDecodeReadsUnframedSnappy(t *testing.T) {
 	body = binary.AppendVarint(body, 0)
 	body = append(binary.AppendVarint(nil, int64(len(body))), body...)
 	block := binary.AppendUvarint(nil, uint64(len(body)))
-	block = append(block, byte(len(body)-1)<<2) //nolint:gosec // one short literal
+	block = append(block, byte(len(body)-1)<<2)
 	block = append(block, body...)
 
 	raw := batch{records: block, count: 1, attributes: int16(compress.Snappy)}.bytes(t)
@@ -418,7 +417,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		// With right checksums the fuzzer gets behind them.
 		for at := 0; at+headerBytes <= len(b) && b[at+atMagic] == magicV2; {
-			n := int(int32(binary.BigEndian.Uint32(b[at+atLength:]))) + atEpoch //nolint:gosec // may be negative, as on the wire
+			n := int(int32(binary.BigEndian.Uint32(b[at+atLength:]))) + atEpoch
 			if n < headerBytes || n > len(b)-at {
 				break
 			}

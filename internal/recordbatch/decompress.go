@@ -16,11 +16,11 @@ func decompress(src []byte, codec, limit int) (out []byte, err error) {
 	if codec == int(compress.None) {
 		return src, nil
 	}
-	c := compress.Compression(codec).Codec() //nolint:gosec // three bits
+	c := compress.Compression(codec).Codec()
 	if c == nil {
 		return nil, fmt.Errorf("%w: compression %d", ErrMalformed, codec)
 	}
-	switch compress.Compression(codec) { //nolint:gosec // three bits
+	switch compress.Compression(codec) {
 	case compress.Snappy:
 		err = checkSnappy(src, limit)
 	case compress.Zstd:
@@ -105,10 +105,10 @@ func snappyLen(block []byte, limit int) (int, error) {
 	if k <= 0 {
 		return 0, fmt.Errorf("%w: snappy block without its length", ErrMalformed)
 	}
-	if n > uint64(limit) { //nolint:gosec // never negative
+	if n > uint64(limit) {
 		return 0, fmt.Errorf("%w: snappy declares %d bytes more, %d are left", ErrBatchTooLarge, n, limit)
 	}
-	return int(n), nil //nolint:gosec // at most limit
+	return int(n), nil
 }
 
 // checkZstd walks the frames for the window that each of them asks for (RFC 8878, 3.1.1).
@@ -128,7 +128,7 @@ func checkZstd(src []byte, limit int) error {
 		magic := binary.LittleEndian.Uint32(src)
 		if magic&^0xF == skippable {
 			n := uint64(binary.LittleEndian.Uint32(src[4:]))
-			if n > uint64(len(src)-8) { //nolint:gosec // at least 8, checked above
+			if n > uint64(len(src)-8) {
 				return short
 			}
 			src = src[8+n:]

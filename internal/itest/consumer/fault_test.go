@@ -241,7 +241,7 @@ func TestConnectionsAreCut(t *testing.T) {
 	cuts := 0 // the control functions run one by one
 	k.fake.Control(func(req kmsg.Request) (kmsg.Response, error, bool) {
 		k.fake.KeepControl()
-		if slices.Contains(cut, kmsg.Key(req.Key())) && cuts < 100 && rand.IntN(5) == 0 { //nolint:gosec // no secret
+		if slices.Contains(cut, kmsg.Key(req.Key())) && cuts < 100 && rand.IntN(5) == 0 {
 			cuts++
 			return nil, errors.New("cut"), true
 		}

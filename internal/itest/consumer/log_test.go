@@ -152,7 +152,7 @@ func TestBatchesBeyondTheLimits(t *testing.T) {
 		next := map[int32]int{}
 		for range 15 {
 			rec := m.next()
-			assert.Equal(t, fmt.Sprint(next[rec.Partition]), string(rec.Value[:1]))
+			assert.Equal(t, strconv.Itoa(next[rec.Partition]), string(rec.Value[:1]))
 			next[rec.Partition]++
 		}
 	})
@@ -202,8 +202,8 @@ func TestASlowHandlerIsNotFlooded(t *testing.T) {
 		})
 		receive(t, entered, "record")
 		for i := range 200 {
-			k.produce(t, topic, 1, fmt.Sprint(i))
-			assert.Equal(t, fmt.Sprint(i), receive(t, other, "record of the other partition"))
+			k.produce(t, topic, 1, strconv.Itoa(i))
+			assert.Equal(t, strconv.Itoa(i), receive(t, other, "record of the other partition"))
 		}
 		assert.Less(t, m.read.Load(), int64(4<<20), "bytes read, of 20 MB")
 		close(release)

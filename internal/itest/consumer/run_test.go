@@ -3,7 +3,7 @@ package consumer_test
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -32,7 +32,7 @@ func TestHandlesEverythingInOrder(t *testing.T) {
 				}
 			}
 			rec := m.next()
-			assert.Equal(t, fmt.Sprint(next[rec.Partition]), string(rec.Value))
+			assert.Equal(t, strconv.Itoa(next[rec.Partition]), string(rec.Value))
 			assert.EqualValues(t, next[rec.Partition], rec.Offset)
 			assert.Equal(t, "k", string(rec.Key))
 			assert.Equal(t, topic, rec.Topic)
