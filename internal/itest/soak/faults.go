@@ -32,6 +32,7 @@ type kind struct {
 	weight int // its part of the time
 	// fails: events may fail, since the fault takes longer than they may.
 	fails bool
+	mixed bool // faults overlap
 	play  func(ctx context.Context, s *stage) error
 }
 
@@ -40,34 +41,34 @@ type plan []kind
 
 func planOf(s settings) (plan, error) {
 	all := plan{
-		{"none", 8, false, func(ctx context.Context, s *stage) error { return pause(ctx, time.Until(s.end)) }},
-		{"lost replies", 20, false, byHits(150*time.Millisecond, func(n *network) { arm(&n.lose) })},
-		{"cut requests", 20, false, byHits(150*time.Millisecond, func(n *network) { arm(&n.halve) })},
-		{"cut connections", 20, false, cutConnections},
-		{"zombie requests", 20, false, byHits(300*time.Millisecond, func(n *network) { arm(&n.undead) })},
-		{"black hole, short", 30, false, func(ctx context.Context, s *stage) error {
+		{"none", 8, false, false, func(ctx context.Context, s *stage) error { return pause(ctx, time.Until(s.end)) }},
+		{"lost replies", 20, false, false, byHits(150*time.Millisecond, func(n *network) { arm(&n.lose) })},
+		{"cut requests", 20, false, false, byHits(150*time.Millisecond, func(n *network) { arm(&n.halve) })},
+		{"cut connections", 20, false, false, cutConnections},
+		{"zombie requests", 20, false, false, byHits(300*time.Millisecond, func(n *network) { arm(&n.undead) })},
+		{"black hole, short", 30, false, false, func(ctx context.Context, s *stage) error {
 			return s.repeat(ctx, func() error { return s.hole(ctx, s.between(s.deadline/10, s.deadline/2)) })
 		}},
-		{"black hole, long", 30, true, func(ctx context.Context, s *stage) error {
+		{"black hole, long", 30, true, false, func(ctx context.Context, s *stage) error {
 			return s.repeat(ctx, func() error { return s.hole(ctx, s.deadline+s.between(2*time.Second, 5*time.Second)) })
 		}},
-		{"slow network", 15, false, slowNetwork},
-		{"SIGKILL of a broker", 40, false, func(ctx context.Context, s *stage) error {
+		{"slow network", 15, false, false, slowNetwork},
+		{"SIGKILL of a broker", 40, false, false, func(ctx context.Context, s *stage) error {
 			return s.repeat(ctx, func() error { return s.bounce(ctx, "kill") })
 		}},
-		{"SIGTERM of a broker", 30, false, func(ctx context.Context, s *stage) error {
+		{"SIGTERM of a broker", 30, false, false, func(ctx context.Context, s *stage) error {
 			return s.repeat(ctx, func() error { return s.bounce(ctx, "stop") })
 		}},
-		{"publisher stopped, short", 15, false, func(ctx context.Context, s *stage) error {
+		{"publisher stopped, short", 15, false, false, func(ctx context.Context, s *stage) error {
 			return s.repeat(ctx, func() error { return s.freeze(ctx, s.between(s.deadline/10, s.deadline/3)) })
 		}},
-		{"publisher stopped, long", 22, true, func(ctx context.Context, s *stage) error {
+		{"publisher stopped, long", 22, true, false, func(ctx context.Context, s *stage) error {
 			return s.repeat(ctx, func() error { return s.freeze(ctx, s.deadline+s.between(time.Second, 3*time.Second)) })
 		}},
-		{"all at once", 40, true, allAtOnce},
+		{"all at once", 40, true, true, allAtOnce},
 	}
 	if s.nodes > 1 {
-		all = append(all, kind{"leaders move", 20, false, leadersMove})
+		all = append(all, kind{"leaders move", 20, false, false, leadersMove})
 	}
 	if s.only == "" {
 		return all, nil
@@ -97,7 +98,7 @@ func (p plan) play(ctx context.Context, s *stage) error {
 		weights += k.weight
 	}
 	for _, k := range p {
-		s.phase = &phase{name: k.name, failsNever: !k.fails}
+		s.phase = &phase{name: k.name, failsNever: !k.fails, mixed: k.mixed}
 		s.book.begin(s.phase)
 		if err := s.quiet(ctx); err != nil {
 			return err
@@ -258,8 +259,6 @@ func leadersMove(ctx context.Context, s *stage) error {
 
 // allAtOnce has network faults of every kind at random, while brokers are killed.
 func allAtOnce(ctx context.Context, s *stage) error {
-	play, stop := context.WithCancel(ctx)
-	defer stop()
 	killer := make(chan error, 1)
 	other := *s
 	other.chance = rand.New(rand.NewPCG(s.seed, 3)) //nolint:gosec // faults
@@ -288,7 +287,7 @@ func allAtOnce(ctx context.Context, s *stage) error {
 		case 8, 9:
 			s.cut()
 		case 10:
-			err = s.hole(play, s.between(100*time.Millisecond, s.deadline/4))
+			err = s.hole(ctx, s.between(100*time.Millisecond, s.deadline/4))
 		default:
 			s.net.delay.Store(int64(s.between(time.Millisecond, 50*time.Millisecond)))
 		}

@@ -89,8 +89,12 @@ func (k *kafka) ci(ctx context.Context, b *node, command string) (string, error)
 
 // stop stops those that run, also when ctx has ended.
 func (k *kafka) stop(ctx context.Context) {
+	command := "stop"
+	if len(k.brokers) > 1 {
+		command = "kill" // the last ones would wait in vain for a majority of controllers
+	}
 	for _, b := range k.brokers {
-		if _, err := k.ci(context.WithoutCancel(ctx), b, "stop"); err != nil {
+		if _, err := k.ci(context.WithoutCancel(ctx), b, command); err != nil {
 			slog.Error("A broker was not stopped", slog.Any("error", err))
 		}
 	}

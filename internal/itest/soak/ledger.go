@@ -41,6 +41,7 @@ type phase struct {
 	name       string
 	hits       int64
 	failsNever bool // no event may fail
+	mixed      bool // faults overlap, so that no recovery is that of one of them
 	recovery   time.Duration
 
 	asked, answered                                    int
@@ -132,7 +133,9 @@ func (b *ledger) line(text string, now time.Time) {
 		b.phases[e.phase].answered++
 		if kind == "A" && !b.fault.IsZero() {
 			p := b.phases[len(b.phases)-1]
-			p.recovery = max(p.recovery, now.Sub(b.fault))
+			if !p.mixed {
+				p.recovery = max(p.recovery, now.Sub(b.fault))
+			}
 			b.fault = time.Time{}
 		}
 	}

@@ -111,7 +111,9 @@ func (b *ledger) print(records int, peak string) error {
 	_, _ = fmt.Fprintln(w, "fault\thits\tevents\tacked\tfailed surely\tmaybe\tlost\tdoubled\treordered\tundead\tunanswered\tlate\tlongest answer\trecovery\t")
 	var total phase
 	for _, p := range b.phases {
-		row(w, p)
+		if p.asked > 0 {
+			row(w, p)
+		}
 		total.hits += p.hits
 		total.events += p.events
 		total.acked += p.acked
