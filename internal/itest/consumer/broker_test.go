@@ -46,16 +46,22 @@ func onEach(t *testing.T, f func(t *testing.T, k *kafka)) {
 	})
 	t.Run("real", func(t *testing.T) {
 		t.Parallel()
-		addrs := os.Getenv("KAFKA_BOOTSTRAP_SERVERS")
-		if addrs == "" {
-			// As for the other tests on brokers: what ITEST_REQUIRE names must not be missing.
-			if slices.Contains(strings.Split(os.Getenv("ITEST_REQUIRE"), ","), "real") {
-				t.Fatal("ITEST_REQUIRE names \"real\", but KAFKA_BOOTSTRAP_SERVERS is not set")
-			}
-			t.Skip("KAFKA_BOOTSTRAP_SERVERS is not set (.ci/kafka start prints it)")
-		}
-		f(t, connect(t, &kafka{addrs: strings.Split(addrs, ","), session: 6 * time.Second}))
+		f(t, realOne(t))
 	})
+}
+
+// realOne is the cluster that KAFKA_BOOTSTRAP_SERVERS names; without it the test is skipped.
+func realOne(t *testing.T) *kafka {
+	t.Helper()
+	addrs := os.Getenv("KAFKA_BOOTSTRAP_SERVERS")
+	if addrs == "" {
+		// As for the other tests on brokers: what ITEST_REQUIRE names must not be missing.
+		if slices.Contains(strings.Split(os.Getenv("ITEST_REQUIRE"), ","), "real") {
+			t.Fatal("ITEST_REQUIRE names \"real\", but KAFKA_BOOTSTRAP_SERVERS is not set")
+		}
+		t.Skip("KAFKA_BOOTSTRAP_SERVERS is not set (.ci/kafka start prints it)")
+	}
+	return connect(t, &kafka{addrs: strings.Split(addrs, ","), session: 6 * time.Second})
 }
 
 // fake starts a cluster in this process.
