@@ -19,7 +19,7 @@ import (
 func (k *kafka) javaMember(t *testing.T, group, topic string) (values <-chan string, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	cmd := exec.CommandContext(ctx, "java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx128m", "-cp", os.Getenv("KAFKA_TEST_LIBS"), //nolint:gosec // the tests' own setting
+	cmd := exec.CommandContext(ctx, "java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx128m", "-cp", os.Getenv("KAFKA_TEST_LIBS"),
 		"org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", strings.Join(k.addrs, ","), "--topic", topic, "--group", group,
 		"--from-beginning", "--consumer-property", "heartbeat.interval.ms=200", "--consumer-property", "auto.commit.interval.ms=100")
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
