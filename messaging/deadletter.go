@@ -2,7 +2,6 @@ package messaging
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,15 +34,15 @@ const rfc3339Milli = "2006-01-02T15:04:05.000Z07:00"
 // newDeadLetter returns the record for the dead-letter topic. Its own timestamp
 // is the moment of writing: by the original's, which may be old, the topic's
 // retention could remove it at once.
-func newDeadLetter(topic, group string, rec *recordbatch.Record, f failure, now time.Time) Record {
+func newDeadLetter(topic, group string, rec *recordbatch.Record, f *failure, now time.Time) Record {
 	own := []Header{
 		{Key: headerOriginalTopic, Value: []byte(rec.Topic)},
 		{Key: headerOriginalPartition, Value: strconv.AppendInt(nil, int64(rec.Partition), 10)},
 		{Key: headerOriginalOffset, Value: strconv.AppendInt(nil, rec.Offset, 10)},
 		{Key: headerOriginalTimestamp, Value: rec.Timestamp.UTC().AppendFormat(nil, rfc3339Milli)},
 		{Key: headerOriginalGroup, Value: []byte(group)},
-		{Key: headerErrorType, Value: []byte(failureType(f.err))},
-		{Key: headerErrorMessage, Value: []byte(printable(f.err.Error(), maxErrorMessage))},
+		{Key: headerErrorType, Value: []byte(f.kind)},
+		{Key: headerErrorMessage, Value: []byte(printable(f.text, maxErrorMessage))},
 		{Key: headerAttempts, Value: strconv.AppendInt(nil, int64(f.attempt), 10)},
 		{Key: headerFailedAt, Value: now.UTC().AppendFormat(nil, rfc3339Milli)},
 	}
@@ -76,37 +75,6 @@ func printable(s string, limit int) string {
 		limit--
 	}
 	return s[:limit]
-}
-
-// failureType names what a handler failed with: the error's own ErrorType, or
-// the Go type of the first error in the chain that says more than "wrapped".
-func failureType(err error) string {
-	for {
-		name := errorType(err)
-		var inner error
-		switch err.(type) { //nolint:errorlint // the outermost is asked for
-		case *permanentError, *retryAfterError:
-			inner = errors.Unwrap(err)
-		default:
-			if name == "*fmt.wrapError" {
-				inner = errors.Unwrap(err)
-			}
-		}
-		if inner == nil {
-			return name
-		}
-		err = inner
-	}
-}
-
-// loggable is the error's text for the log. A decoder's may quote the body, so
-// it goes to the dead letter only, which has the body anyway.
-func loggable(err error) string {
-	var decode *DecodeError
-	if !errors.As(err, &decode) {
-		return err.Error()
-	}
-	return fmt.Sprintf("the record is not a %s (%s); the dead letter's %s says why", decode.Type, failureType(decode.Err), headerErrorMessage)
 }
 
 // deadLetterAdvice says what an operator can do.

@@ -30,13 +30,6 @@ type pipeline struct {
 	write            func(ctx context.Context, deadLetter Record) error
 }
 
-// failure is what a record's last attempt ended with.
-type failure struct {
-	err     error
-	attempt int
-	eventID uuid.UUID
-}
-
 // handle returns nil when the record is finished, and does not return before,
 // unless ctx or the subscriber's Run ends.
 func (p *pipeline) handle(ctx context.Context, rec *recordbatch.Record) error {
@@ -61,22 +54,24 @@ func (p *pipeline) handle(ctx context.Context, rec *recordbatch.Record) error {
 		if err == nil {
 			return nil
 		}
-		f := failure{err: err, attempt: attempt, eventID: id}
-		attrs := p.attrs(rec, f)
-		if v := asPanic(err); v != nil && !shown {
+		f := newFailure(err, attempt, id)
+		attrs := p.attrs(rec, &f)
+		if f.stack != nil && !shown {
 			shown = true
-			attrs = append(attrs, slog.String("exception.stacktrace", string(v.Stack)))
+			attrs = append(attrs, slog.String("exception.stacktrace", string(f.stack)))
 		}
-		permanent := IsPermanent(err)
-		if ctx.Err() != nil || p.isStopping() && !permanent {
+		if ctx.Err() != nil || p.isStopping() && !f.permanent {
 			// Whether the handler failed by itself or because of the stop cannot be told: it gets another chance.
 			p.log.LogAttrs(ctx, slog.LevelInfo, "Handling was interrupted; the record will be handled again", attrs...)
 			return p.unfinished(ctx)
 		}
-		if permanent || attempt >= policy.attempts {
-			return p.deadLetter(ctx, rec, f, attrs)
+		if f.permanent || attempt >= policy.attempts {
+			return p.deadLetter(ctx, rec, &f, attrs)
 		}
-		pause := policy.pause(attempt, err)
+		pause := policy.pauses.Pause(attempt - 1)
+		if f.after != nil {
+			pause = max(f.after.pause, 0)
+		}
 		p.log.LogAttrs(ctx, slog.LevelWarn, "Handling failed; will be tried again", append(attrs, slog.Duration("pause", pause))...)
 		if !p.wait(ctx, pause) {
 			return p.unfinished(ctx)
@@ -118,7 +113,7 @@ func (p *pipeline) unfinished(ctx context.Context) error {
 const silence = 30 * time.Second
 
 // deadLetter writes the record's dead letter, however long that takes.
-func (p *pipeline) deadLetter(ctx context.Context, rec *recordbatch.Record, f failure, attrs []slog.Attr) error {
+func (p *pipeline) deadLetter(ctx context.Context, rec *recordbatch.Record, f *failure, attrs []slog.Attr) error {
 	topic := p.deadLetterTopics[rec.Topic]
 	attrs = append(attrs, slog.String("dead_letter.topic", topic))
 	letter := newDeadLetter(topic, p.group, rec, f, time.Now())
@@ -145,7 +140,7 @@ func (p *pipeline) deadLetter(ctx context.Context, rec *recordbatch.Record, f fa
 }
 
 // attrs are what every line about a record says. Neither key nor value is among them.
-func (p *pipeline) attrs(rec *recordbatch.Record, f failure) []slog.Attr {
+func (p *pipeline) attrs(rec *recordbatch.Record, f *failure) []slog.Attr {
 	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs,
 		slog.String("messaging.destination.name", rec.Topic),
@@ -153,8 +148,8 @@ func (p *pipeline) attrs(rec *recordbatch.Record, f failure) []slog.Attr {
 		slog.Int64("messaging.kafka.offset", rec.Offset),
 		slog.String("messaging.consumer.group.name", p.group),
 		slog.Int("attempt", f.attempt),
-		slog.String("error.type", failureType(f.err)),
-		slog.String("error", loggable(f.err)),
+		slog.String("error.type", f.kind),
+		slog.String("error", f.loggable),
 	)
 	if f.eventID != uuid.Nil {
 		attrs = append(attrs, slog.String("messaging.message.id", f.eventID.String()))

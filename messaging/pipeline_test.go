@@ -260,6 +260,55 @@ func TestPanicIsRetriedAndItsStackLoggedOnce(t *testing.T) {
 	})
 }
 
+// nullError panics when it is nil, as most error types do.
+type nullError struct{ text string }
+
+func (e *nullError) Error() string { return e.text }
+
+// worseError has no method that returns, and panics with itself.
+type worseError struct{}
+
+func (e worseError) Error() string     { panic(e) }
+func (e worseError) Unwrap() error     { panic(e) }
+func (e worseError) Is(error) bool     { panic(e) }
+func (e worseError) As(any) bool       { panic(e) }
+func (e worseError) String() string    { panic(e) }
+func (e worseError) ErrorType() string { panic(e) }
+
+// An error that cannot be read is no reason to stop for ever at its record.
+func TestErrorThatPanics(t *testing.T) {
+	var null *nullError
+	for _, tc := range []struct {
+		name     string
+		fail     func() error
+		attempts string
+		want     string
+	}{
+		{"nil pointer", func() error { return null }, "5", "*messaging.nullError, cannot be read: runtime error: invalid memory address"},
+		{"wrapped nil pointer", func() error { return errors.Join(errors.New("one"), null) }, "5", "*errors.joinError, cannot be read"},
+		{"permanent", func() error { return Permanent(null) }, "1", "cannot be read: runtime error"},
+		{"every method", func() error { return worseError{} }, "5", "messaging.worseError, cannot be read: a messaging.worseError"},
+		{"permanent with every method", func() error { return Permanent(worseError{}) }, "1", "cannot be read"},
+		{"panic with it", func() error { panic(worseError{}) }, "5", "*messaging.PanicError, cannot be read"},
+		{"panic with a nil pointer", func() error { panic(null) }, "5", "panic: <nil>"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPipelineTest(t, func(context.Context, *paid) error { return tc.fail() })
+				require.NoError(t, p.handle(t.Context(), p.rec))
+				require.Len(t, p.sent, 1)
+				assert.Equal(t, tc.attempts, header(p.sent[0], "dlt-attempts"))
+				assert.Equal(t, "panic", header(p.sent[0], "dlt-error-type"))
+				assert.Contains(t, header(p.sent[0], "dlt-error-message"), tc.want)
+				assert.Equal(t, 1, strings.Count(p.log.String(), "exception.stacktrace"))
+				lines := p.lines(t)
+				assert.Equal(t, "panic", lines[0]["error.type"])
+				assert.Contains(t, lines[0]["error"], tc.want)
+			})
+		})
+	}
+}
+
 func TestRetryAfterSetsThePause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipelineTest(t, func(ctx context.Context, _ *paid) error {

@@ -70,11 +70,3 @@ func (p retryPolicy) validate() error {
 	}
 	return nil
 }
-
-// pause is how long to wait after a failed attempt, counted from 1.
-func (p retryPolicy) pause(attempt int, err error) time.Duration {
-	if after, ok := errors.AsType[*retryAfterError](err); ok {
-		return max(after.pause, 0)
-	}
-	return p.pauses.Pause(attempt - 1)
-}
