@@ -7,7 +7,8 @@ FUZZTIME ?= 30s
 BENCH ?= .
 COUNT ?= 10
 SOAK ?=
-.PHONY: all test itest soak smoke lint workflow fmt tidy generate fuzz bench vuln api kafka kafka-stop run tools help
+BENCH_ARGS ?=
+.PHONY: all test itest soak smoke lint workflow fmt tidy generate fuzz bench bench-peers vuln api kafka kafka-stop run tools help
 
 all: fmt lint test ## fmt, lint, test: what has to pass before a change is sent
 
@@ -45,6 +46,9 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 bench: ## the benchmarks, COUNT (10) times; compare two outputs with .tmp/bin/benchstat old new
 	.ci/tools benchstat
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count=$(COUNT) work
+
+bench-peers: ## the publisher against other Kafka clients on a real Kafka; BENCH_ARGS='-h' lists what can be chosen
+	.ci/bench-peers $(BENCH_ARGS)
 
 vuln: ## known vulnerabilities in what the modules call; says so and skips when the database is out of reach
 	.ci/vuln

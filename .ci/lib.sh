@@ -47,3 +47,7 @@ end() {
 
 # modules prints the folders of the modules, from the one place where they are named.
 modules() { (cd "$root" && go list -m -f '{{.Dir}}'); }
+
+# The module that is not in the workspace, since one client that it compares us with needs cgo.
+# shellcheck disable=SC2034 # for the scripts that source this
+outside=$root/internal/bench
