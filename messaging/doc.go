@@ -42,7 +42,8 @@
 //  2. Records of one partition, and so of one key, are handled in order, one at a time.
 //  3. Offsets are committed only for what is finished, and only for partitions
 //     that are ours at that moment.
-//  4. What cannot be decoded goes to the dead letters at once, byte for byte.
+//  4. What cannot be decoded goes to the dead letters at once, key and value
+//     byte for byte, and the headers but for those of an earlier dead letter.
 //  5. Transaction markers and aborted records never reach a handler.
 //
 // Less formally: an acknowledged event is in the topic once and in its place,

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/baggage"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/expensevault/sharedlibrary/events"
 	"github.com/expensevault/sharedlibrary/tracing"
@@ -65,7 +67,8 @@ func (m *Mux) Topics() []string {
 // Headers are not needed. fn's ctx carries the record's trace context; as
 // correlation ID that of the headers, else that of the body, else the event's
 // own ID; and as causation ID the event's ID. What fn publishes with it
-// inherits them. [DeliveryFrom] tells the rest.
+// inherits them. Span, baggage and IDs of the context that Run or Dispatch was
+// given do not reach it; its other values do. [DeliveryFrom] tells the rest.
 //
 // It panics, as [net/http.ServeMux.Handle] does, where the program is wrong: a
 // nil fn, an invalid topic, a topic that has a handler, an invalid option.
@@ -99,8 +102,9 @@ func Handle[E any, P interface {
 
 // HandleRecord registers fn for a topic whose records it takes as they are:
 // another system's, or with tombstones. The name may be any that Kafka allows.
-// fn's ctx carries what the headers tell, as for [Handle]; the causation ID
-// is that of a ce_id header. It panics as [Handle] does.
+// fn's ctx carries what the headers tell, as for [Handle]; the causation ID is
+// that of a ce_id header which holds a UUID, and without one there is none. It
+// panics as [Handle] does.
 func HandleRecord(m *Mux, topic string, fn func(ctx context.Context, r Record) error, opts ...HandlerOption) {
 	if err := checkTopicName(topic); err != nil {
 		panic("messaging: HandleRecord: " + err.Error())
@@ -178,8 +182,10 @@ func (m *Mux) deliver(ctx context.Context, rt *route, r Record) (id uuid.UUID, e
 	defer recovered(&err)
 	id = r.eventID()
 	// Nothing of the caller's own: each record has its own story.
-	ctx = tracing.WithCausationID(tracing.WithCorrelationID(ctx, ""), "")
+	ctx = trace.ContextWithSpan(baggage.ContextWithoutBaggage(ctx), nil)
+	ctx = tracing.WithCorrelationID(ctx, "")
 	ctx = tracing.Extract(ctx, r.Headers)
+	ctx = tracing.WithCausationID(ctx, "") // the headers name what caused the record, not what it causes
 	if rt.decode != nil {
 		e, err := rt.decode(&r)
 		if err != nil {

@@ -14,6 +14,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/baggage"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/expensevault/sharedlibrary/events"
 	"github.com/expensevault/sharedlibrary/messaging"
@@ -146,6 +148,47 @@ func TestHandleRecordTakesBytesAsTheyAre(t *testing.T) {
 	require.NoError(t, mux.Dispatch(t.Context(), binary))
 	assert.Equal(t, id, causation)
 	assert.Equal(t, []messaging.Record{tombstone, binary}, got)
+}
+
+// What causes a foreign record is not what the record causes.
+func TestHandleRecordWithoutAnID(t *testing.T) {
+	t.Parallel()
+	for _, headers := range [][]messaging.Header{
+		{{Key: "ce_causationid", Value: []byte("earlier")}},
+		{{Key: "ce_id", Value: []byte("no-uuid")}, {Key: "causation-id", Value: []byte("earlier")}, {Key: "ce_correlationid", Value: []byte("story")}},
+	} {
+		var mux messaging.Mux
+		causation := "not called"
+		messaging.HandleRecord(&mux, "legacy", func(ctx context.Context, _ messaging.Record) error {
+			causation = tracing.CausationID(ctx)
+			return nil
+		})
+		require.NoError(t, mux.Dispatch(t.Context(), messaging.Record{Topic: "legacy", Headers: headers}))
+		assert.Empty(t, causation, "%v", headers)
+	}
+}
+
+func TestTraceOfTheCallerStaysOutside(t *testing.T) {
+	t.Parallel()
+	member, err := baggage.NewMember("whose", "the-callers")
+	require.NoError(t, err)
+	bag, err := baggage.New(member)
+	require.NoError(t, err)
+	type key struct{}
+	ctx := context.WithValue(baggage.ContextWithBaggage(t.Context(), bag), key{}, "kept")
+	ctx = trace.ContextWithSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}}))
+	var mux messaging.Mux
+	called := false
+	messaging.HandleRecord(&mux, "legacy", func(ctx context.Context, _ messaging.Record) error {
+		called = true
+		assert.False(t, trace.SpanContextFromContext(ctx).IsValid())
+		trace.SpanFromContext(ctx).AddEvent("there is always a span to write to")
+		assert.Zero(t, baggage.FromContext(ctx).Len())
+		assert.Equal(t, "kept", ctx.Value(key{}))
+		return nil
+	})
+	require.NoError(t, mux.Dispatch(ctx, messaging.Record{Topic: "legacy"}))
+	assert.True(t, called)
 }
 
 func TestDecodeErrors(t *testing.T) {

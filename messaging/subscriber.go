@@ -31,7 +31,8 @@ import (
 // A dead letter has key, value and headers byte for byte, and in headers of its
 // own, all text: dlt-original-topic, -partition, -offset, -timestamp and
 // -consumer-group, dlt-error-type, dlt-error-message, dlt-attempts and
-// dlt-failed-at. Where the broker's acknowledgement of a dead letter is lost, it
+// dlt-failed-at. Headers of these names that the record has already, from an
+// earlier time among the dead letters, are left out. Where the broker's acknowledgement of a dead letter is lost, it
 // may stand in the topic twice, with the same original offset.
 type Subscriber struct {
 	cfg     *Config // by pointer: fmt would show the secrets of a value in an unexported field

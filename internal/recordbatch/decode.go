@@ -18,7 +18,7 @@ var (
 	ErrChecksum = errors.New("checksum mismatch")
 	// ErrMalformed: the bytes are no record batch, although their checksum holds where they have one.
 	ErrMalformed = errors.New("malformed record batch")
-	// ErrOldFormat: message format v0 or v1, which Kafka 4 no longer writes nor serves.
+	// ErrOldFormat: message format v0 or v1, which brokers wrote before Kafka 0.11, or when told to before Kafka 4.
 	ErrOldFormat = errors.New("message format older than v2")
 	// ErrBatchTooLarge: the batch decompresses to more than DecodeParams.MaxBatchBytes.
 	ErrBatchTooLarge = errors.New("batch too large when decompressed")
