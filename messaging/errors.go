@@ -101,6 +101,12 @@ func (p publishErrors) maybeWritten() bool {
 
 // errorType names an error for error.type.
 func errorType(err error) string {
+	// The cause of these stands behind them in the chain, and is not what happened.
+	for kind, name := range map[error]string{ErrTimeout: "timeout", ErrBufferFull: "buffer_full"} {
+		if errors.Is(err, kind) {
+			return name
+		}
+	}
 	var typed interface{ ErrorType() string }
 	if errors.As(err, &typed) {
 		return typed.ErrorType()
@@ -114,8 +120,6 @@ func errorType(err error) string {
 		{ErrUnknownTopic, "unknown_topic"},
 		{ErrNotAuthorized, "not_authorized"},
 		{ErrAuthentication, "authentication"},
-		{ErrBufferFull, "buffer_full"},
-		{ErrTimeout, "timeout"},
 		{ErrInvalidEvent, "invalid_event"},
 	} {
 		if errors.Is(err, known.err) {

@@ -142,8 +142,15 @@ type outcome struct {
 func (p *KafkaPublisher) publish(ctx context.Context, recs []Record, ids []uuid.UUID) error {
 	ch := make(chan outcome, len(recs))
 	tickets := make([]*producer.Ticket, len(recs))
+	start := time.Now()
+	var refused error // of a record that was not taken: those behind it must not overtake it
 	for i, r := range recs {
-		tickets[i] = p.engine.Produce(ctx, producer.Record(r), func(_ producer.Result, err error) { ch <- outcome{i, err} })
+		if refused == nil {
+			tickets[i], refused = p.engine.Produce(ctx, producer.Record(r), start, func(_ producer.Result, err error) { ch <- outcome{i, err} })
+		}
+		if refused != nil {
+			ch <- outcome{i, refused}
+		}
 	}
 	failed := make([]*PublishError, len(recs))
 	done, bad := ctx.Done(), 0
@@ -196,7 +203,7 @@ func (p *KafkaPublisher) PublishAsync(ctx context.Context, e events.IntegrationE
 	}
 	id := e.Metadata().EventID
 	var w watch
-	t := p.engine.Produce(ctx, producer.Record(r), func(res producer.Result, err error) {
+	t, err := p.engine.Produce(ctx, producer.Record(r), time.Now(), func(res producer.Result, err error) {
 		w.settled()
 		if err != nil {
 			done(Receipt{}, publishError(r.Topic, id, err))
@@ -204,7 +211,11 @@ func (p *KafkaPublisher) PublishAsync(ctx context.Context, e events.IntegrationE
 		}
 		done(Receipt{Topic: r.Topic, Partition: int(res.Partition), Offset: res.Offset}, nil)
 	})
-	if t != nil && ctx.Done() != nil {
+	if err != nil {
+		done(Receipt{}, publishError(r.Topic, id, err))
+		return
+	}
+	if ctx.Done() != nil {
 		w.start(context.AfterFunc(ctx, func() { t.Cancel(ctx.Err()) }))
 	}
 }

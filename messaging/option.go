@@ -54,8 +54,9 @@ type publisherOption func(*publisherOptions)
 
 func (f publisherOption) applyPublisher(o *publisherOptions) { f(o) }
 
-// WithBufferBytes bounds the memory of events that are not settled; the
-// default is 32 MiB. When it is full, Publish and PublishAsync wait for room,
+// WithBufferBytes bounds the bytes of events that are not settled, keys and
+// headers included; the default is 32 MiB. The batches made of them, and some
+// hundred bytes of bookkeeping per event, come on top. When it is full, Publish and PublishAsync wait for room,
 // for half of Config.MessageTimeout at most.
 func WithBufferBytes(n int) PublisherOption {
 	return publisherOption(func(o *publisherOptions) { o.bufferBytes = n })

@@ -2,6 +2,7 @@ package messaging
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/expensevault/sharedlibrary/events"
@@ -41,10 +42,23 @@ func BestEffort(p Publisher, log *slog.Logger) Publisher {
 			return nil
 		}
 		attrs := []slog.Attr{slog.String("error.type", errorType(err)), slog.Any("error", err)}
-		if len(evs) == 1 && evs[0] != nil {
-			attrs = append(attrs, slog.String("messaging.destination.name", evs[0].Topic().String()))
+		if topic := topicOf(err, evs); topic != "" {
+			attrs = append(attrs, slog.String("messaging.destination.name", topic))
 		}
 		log.LogAttrs(ctx, slog.LevelError, "Failed to publish", attrs...)
 		return nil
 	})
+}
+
+// topicOf is where the events were to go, "" where that can't be told. An event
+// that could not be published may be one whose methods panic.
+func topicOf(err error, evs []events.IntegrationEvent) (topic string) {
+	if pe, ok := errors.AsType[*PublishError](err); ok {
+		return pe.Topic
+	}
+	defer func() { _ = recover() }()
+	if len(evs) == 1 && evs[0] != nil {
+		return evs[0].Topic().String()
+	}
+	return ""
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -53,12 +54,17 @@ type Params struct {
 type Cluster struct {
 	params Params
 
-	mu       sync.Mutex
-	closed   bool
-	brokers  map[int32]string // addresses as metadata told
-	conns    map[connKey]*slot
-	refused  error // the last AuthError
-	refusedA time.Time
+	mu      sync.Mutex
+	closed  bool
+	brokers map[int32]string // addresses as metadata told
+	conns   map[connKey]*slot
+	retired []*wire.Conn       // replaced, and perhaps with answers to come
+	failed  map[string]failure // addresses that could not be dialled the last time
+}
+
+type failure struct {
+	at  time.Time
+	err error
 }
 
 type connKey struct {
@@ -69,12 +75,12 @@ type connKey struct {
 // slot holds at most one live connection; sem (of one token) lets one caller at a time dial it.
 type slot struct {
 	sem  chan struct{}
-	conn *wire.Conn // guarded by sem
+	conn *wire.Conn // guarded by Cluster.mu
 }
 
 // New returns a cluster that has not dialled yet.
 func New(p Params) *Cluster {
-	return &Cluster{params: p, brokers: map[int32]string{}, conns: map[connKey]*slot{}}
+	return &Cluster{params: p, brokers: map[int32]string{}, conns: map[connKey]*slot{}, failed: map[string]failure{}}
 }
 
 // RequestTimeout is the timeout of requests whose caller names none.
@@ -103,28 +109,37 @@ func (c *Cluster) Conn(ctx context.Context, broker int32, lane Lane) (*wire.Conn
 		}
 		return c.dial(ctx, connKey{addr, lane})
 	}
-	errs := []error{errors.New("cluster: no broker can be reached")}
+	var errs []error
 	for _, addr := range c.addrs() {
 		conn, err := c.dial(ctx, connKey{addr, lane})
 		if err == nil {
 			return conn, nil
 		}
 		errs = append(errs, err)
-		var auth *wire.AuthError
-		if ctx.Err() != nil || errors.Is(err, ErrClosed) || errors.As(err, &auth) {
+		if ctx.Err() != nil || errors.Is(err, ErrClosed) {
 			break
 		}
 	}
-	return nil, join(errs)
+	return nil, nobody(errs)
 }
 
-// join puts errors on one line.
-func join(errs []error) error {
-	err := errs[0]
-	for _, e := range errs[1:] {
-		err = fmt.Errorf("%w: %w", err, e)
+// nobody is the error of all addresses. It unwraps to an AuthError only if that
+// is what all of them said: one that is down may accept us when it is back.
+func nobody(errs []error) error {
+	refused := func(err error) bool {
+		_, ok := errors.AsType[*wire.AuthError](err)
+		return ok
 	}
-	return err
+	all := !slices.ContainsFunc(errs, func(err error) bool { return !refused(err) })
+	out := errors.New("cluster: no broker can be reached")
+	for _, err := range errs {
+		if refused(err) && !all {
+			out = fmt.Errorf("%w: %v", out, err) //nolint:errorlint // see above
+		} else {
+			out = fmt.Errorf("%w: %w", out, err)
+		}
+	}
+	return out
 }
 
 func (c *Cluster) addr(broker int32) (string, bool) {
@@ -134,14 +149,12 @@ func (c *Cluster) addr(broker int32) (string, bool) {
 	return a, ok
 }
 
-// addrs lists where to ask: brokers with a live connection would do best, but a random one spreads the load.
+// addrs lists where to ask, in random order to spread the load; where nobody
+// answered the last time comes last.
 func (c *Cluster) addrs() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	known := make([]string, 0, len(c.brokers)+len(c.params.Seeds))
-	for _, a := range c.brokers {
-		known = append(known, a)
-	}
+	known := slices.Collect(maps.Values(c.brokers))
 	shuffle := func(s []string) { rand.Shuffle(len(s), func(i, j int) { s[i], s[j] = s[j], s[i] }) }
 	shuffle(known)
 	seeds := slices.Clone(c.params.Seeds)
@@ -151,6 +164,7 @@ func (c *Cluster) addrs() []string {
 			known = append(known, a)
 		}
 	}
+	slices.SortStableFunc(known, func(a, b string) int { return c.failed[a].at.Compare(c.failed[b].at) })
 	return known
 }
 
@@ -165,31 +179,60 @@ func (c *Cluster) dial(ctx context.Context, key connKey) (*wire.Conn, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if s.conn != nil && s.conn.Usable() {
-		if !s.conn.Expired(time.Now()) {
-			return s.conn, nil
-		}
-		s.conn.Retire()
+	old, err := c.current(s)
+	if err != nil || old != nil && !old.Expired(time.Now()) {
+		return old, err
 	}
-	s.conn = nil
-	if err := c.refusal(); err != nil {
-		return nil, err
-	}
-	conn, err := wire.Dial(ctx, &c.params.Wire, key.addr)
+	conn, err := c.connect(ctx, key.addr)
 	if err != nil {
-		c.noteRefusal(err)
+		if old != nil && old.Usable() {
+			return old, nil // its session has not ended yet
+		}
 		return nil, err
 	}
 	c.mu.Lock()
-	closed := c.closed
-	c.refused = nil
-	c.mu.Unlock()
-	if closed {
-		conn.Close()
+	defer c.mu.Unlock()
+	if c.closed {
+		go conn.Close() // it waits for its reader, which nobody else has to
 		return nil, ErrClosed
+	}
+	if old != nil {
+		old.Retire()
+		c.retired = append(slices.DeleteFunc(c.retired, func(r *wire.Conn) bool { return r.Err() != nil }), old)
 	}
 	s.conn = conn
 	return conn, nil
+}
+
+// current is the slot's connection if it can be used, nil if not.
+func (c *Cluster) current(s *slot) (*wire.Conn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, ErrClosed
+	}
+	if s.conn == nil || !s.conn.Usable() {
+		s.conn = nil
+	}
+	return s.conn, nil
+}
+
+// connect dials, unless the address has refused our credentials not long ago.
+func (c *Cluster) connect(ctx context.Context, addr string) (*wire.Conn, error) {
+	if err := c.refusal(addr); err != nil {
+		return nil, err
+	}
+	conn, err := wire.Dial(ctx, &c.params.Wire, addr)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		delete(c.failed, addr)
+		return conn, nil
+	}
+	if ctx.Err() == nil {
+		c.failed[addr] = failure{at: time.Now(), err: err}
+	}
+	return nil, err
 }
 
 func (c *Cluster) slot(key connKey) (*slot, error) {
@@ -206,24 +249,16 @@ func (c *Cluster) slot(key connKey) (*slot, error) {
 	return s, nil
 }
 
-// refusal repeats the last AuthError for a while, so that wrong credentials do
-// not hammer the brokers and lock the account.
-func (c *Cluster) refusal() error {
+// refusal repeats an address's last AuthError for a while, so that wrong
+// credentials do not hammer the brokers and lock the account.
+func (c *Cluster) refusal(addr string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.refused != nil && time.Since(c.refusedA) < authPause {
-		return c.refused
+	f := c.failed[addr]
+	if _, ok := errors.AsType[*wire.AuthError](f.err); ok && time.Since(f.at) < authPause {
+		return f.err
 	}
 	return nil
-}
-
-func (c *Cluster) noteRefusal(err error) {
-	if _, ok := errors.AsType[*wire.AuthError](err); !ok {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.refused, c.refusedA = err, time.Now()
 }
 
 // Close ends every connection and answers what is pending. It does not wait
@@ -231,19 +266,16 @@ func (c *Cluster) noteRefusal(err error) {
 func (c *Cluster) Close() {
 	c.mu.Lock()
 	c.closed = true
-	slots := c.conns
-	c.conns = map[connKey]*slot{}
-	c.mu.Unlock()
-	for _, s := range slots {
-		select {
-		case s.sem <- struct{}{}:
-			if s.conn != nil {
-				s.conn.Close()
-				s.conn = nil
-			}
-			<-s.sem
-		default: // dialling: dial sees closed and throws it away
+	conns := c.retired
+	for _, s := range c.conns {
+		if s.conn != nil {
+			conns = append(conns, s.conn)
 		}
+	}
+	c.conns, c.retired = map[connKey]*slot{}, nil
+	c.mu.Unlock()
+	for _, conn := range conns {
+		conn.Close()
 	}
 }
 

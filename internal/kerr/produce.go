@@ -35,8 +35,10 @@ func OfProduce(c Code) Produced {
 
 	case UnknownTopicOrPartition, LeaderNotAvailable, NotLeaderOrFollower, ReplicaNotAvailable,
 		ListenerNotFound, FencedLeaderEpoch, UnknownLeaderEpoch, UnknownTopicId, BrokerNotAvailable:
-		// Refused before the append, by a broker that does not lead the partition (any more, or yet).
-		return Produced{Verdict: Retry, Refresh: true}
+		// The broker does not lead the partition (any more, or yet). It may have done
+		// so when the batch came: a batch that waits for its followers while the
+		// leader moves gets this answer, and the new leader may have the batch.
+		return Produced{Verdict: Retry, Refresh: true, Possibly: true}
 	case KafkaStorageError:
 		// The log directory failed, perhaps within the append; another replica takes over.
 		return Produced{Verdict: Retry, Refresh: true, Possibly: true}

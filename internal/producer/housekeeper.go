@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/expensevault/sharedlibrary/internal/cluster"
 	"github.com/expensevault/sharedlibrary/internal/kerr"
 	"github.com/expensevault/sharedlibrary/internal/recordbatch"
+	"github.com/expensevault/sharedlibrary/internal/wire"
 )
 
 const (
@@ -23,6 +25,22 @@ const (
 func (p *Producer) needMetadata() {
 	p.wantMeta = true
 	kick(p.keep)
+}
+
+// refresh is needMetadata for who does not hold the mutex.
+func (p *Producer) refresh() {
+	p.mu.Lock()
+	defer p.unlock()
+	p.needMetadata()
+}
+
+// unfetched notes that metadata or a producer ID could not be had. Where every
+// broker refuses us, waiting helps nobody: everything fails now.
+func (p *Producer) unfetched(err error) {
+	p.troubled(&p.trouble, err)
+	if _, refused := errors.AsType[*wire.AuthError](err); refused {
+		p.failAll(err)
+	}
 }
 
 // adoptID gives a partition the producer ID at hand; false when one must be asked for first.
@@ -76,8 +94,9 @@ func (p *Producer) fetchWanted() bool {
 		p.mu.Lock()
 		if err != nil {
 			p.wantMeta = true
-			p.troubled(err)
+			p.unfetched(err)
 		} else {
+			p.recovered(&p.trouble)
 			p.learn(md)
 		}
 		p.unlock()
@@ -109,7 +128,7 @@ func (p *Producer) learn(md *cluster.Metadata) {
 				delete(p.topics, t.name) // asked again when it is used again
 			}
 		default: // a leader being elected, mostly
-			p.troubled(fmt.Errorf("metadata of topic %s: %w", t.name, mt.Err))
+			p.troubled(&p.trouble, fmt.Errorf("metadata of topic %s: %w", t.name, mt.Err))
 			p.wantMeta = true
 		}
 	}
@@ -138,13 +157,14 @@ func (p *Producer) learnPartitions(t *topic, mt *cluster.Topic) {
 	for i := len(t.partitions); i < len(mt.Partitions); i++ {
 		t.partitions = append(t.partitions, &partition{topic: t, id: int32(i), leader: noLeader, seq: newSequencer()})
 	}
-	for i, mp := range mt.Partitions {
-		pt := t.partitions[i]
-		leader := mp.Leader
-		if leader < 0 {
-			leader = noLeader
+	t.count = int32(len(mt.Partitions))
+	for i, pt := range t.partitions {
+		leader := noLeader
+		if i < len(mt.Partitions) && mt.Partitions[i].Leader >= 0 {
+			leader = mt.Partitions[i].Leader
 		}
 		if leader != pt.leader {
+			p.unlist(pt)
 			pt.leader = leader
 			if pt.paused && pt.timer.Stop() { // no reason left to wait
 				pt.paused = false
@@ -154,11 +174,11 @@ func (p *Producer) learnPartitions(t *topic, mt *cluster.Topic) {
 			p.wantMeta = true
 		}
 	}
-	if len(t.partitions) == 0 {
+	if t.count == 0 {
 		p.wantMeta = true
 		return
 	}
-	if t.partitions[min(int(t.sticky), len(t.partitions)-1)].leader == noLeader {
+	if t.sticky >= t.count || t.partitions[t.sticky].leader == noLeader {
 		t.moveSticky()
 	}
 	pending := t.pending
@@ -179,12 +199,12 @@ func (p *Producer) fetchID() {
 	p.mu.Lock()
 	defer p.unlock()
 	if err != nil {
-		p.troubled(fmt.Errorf("producer ID: %w", err))
+		p.unfetched(fmt.Errorf("producer ID: %w", err))
 		return
 	}
 	res, ok := msg.(*initproducerid.Response)
 	if !ok {
-		p.troubled(errMalformed)
+		p.troubled(&p.trouble, errMalformed)
 		return
 	}
 	switch code := kerr.Code(res.ErrorCode); kerr.OfProduce(code).Verdict {
@@ -200,6 +220,6 @@ func (p *Producer) fetchID() {
 		p.wantID = false // asked for again by the next event
 		p.failAll(fmt.Errorf("producer ID: %w", code))
 	case kerr.Retry, kerr.Sequence:
-		p.troubled(fmt.Errorf("producer ID: %w", code))
+		p.troubled(&p.trouble, fmt.Errorf("producer ID: %w", code))
 	}
 }

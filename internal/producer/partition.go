@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/segmentio/kafka-go/compress"
+
 	"github.com/expensevault/sharedlibrary/internal/recordbatch"
 )
 
@@ -14,7 +16,8 @@ const noLeader int32 = -1
 // topic is what is known of one topic; guarded by the producer's mutex.
 type topic struct {
 	name       string
-	partitions []*partition // nil until metadata came
+	partitions []*partition // nil until metadata came; those that vanished stay, for their sequences
+	count      int32        // of the partitions that there are now
 	pending    []*entry     // waiting for metadata, oldest first
 	missing    time.Time    // since when the brokers say that there is no such topic; zero: they do not
 	sticky     int32        // where records without a key go until its next batch is made
@@ -33,14 +36,17 @@ type partition struct {
 	listed bool     // in its sender's ready list
 	paused bool     // timer will schedule it again
 	timer  *time.Timer
-	tries  int // failed ones since the last success
-	limit  int // records in the next batch at most; 0: no limit but its size
+	tries  int   // failed ones since the last success
+	limit  int   // records in the next batch at most; 0: no limit but its size
+	err    error // why the last try failed; nil after a success
 }
 
-// batch is a sealed one. Its bytes never change, but for a new stamp.
+// batch is a sealed one. Its bytes never change.
 type batch struct {
 	entries []*entry
-	bytes   []byte
+	stamp   stamp
+	size    int    // of the entries
+	bytes   []byte // nil until build
 	// maybe is set from the moment at which the bytes may have reached a broker that may have appended them.
 	maybe bool
 	// before is maybe as it was before the try under way.
@@ -49,7 +55,7 @@ type batch struct {
 
 // route gives an entry of a topic with partitions its place.
 func (t *topic) route(e *entry, by Partitioner) *partition {
-	n := int32(len(t.partitions))
+	n := t.count
 	i, ok := by(e.rec.Key, n)
 	if !ok {
 		if t.sticky >= n {
@@ -64,7 +70,7 @@ func (t *topic) route(e *entry, by Partitioner) *partition {
 
 // moveSticky lets the next records without a key go elsewhere, where there is a leader.
 func (t *topic) moveSticky() {
-	n := len(t.partitions)
+	n := int(t.count)
 	start := rand.IntN(n)
 	for k := range n {
 		if i := (start + k) % n; t.partitions[i].leader != noLeader {
@@ -76,49 +82,54 @@ func (t *topic) moveSticky() {
 
 func (pt *partition) hasWork() bool { return pt.batch != nil || len(pt.queue) > 0 }
 
-// seal makes the next batch of what waits, settled entries left out; nil when nothing does.
+// seal makes the next batch of what waits, settled entries left out; nil when
+// nothing does. Its bytes are made later, by build.
 func (p *Producer) seal(pt *partition) *batch {
 	var (
-		b       recordbatch.Builder
-		taken   []*entry
+		out     = &batch{stamp: stamp{recordbatch.NoProducer, recordbatch.NoProducer, recordbatch.NoProducer}}
 		size, n int
 	)
 	for _, e := range pt.queue {
 		if !e.settled {
-			if len(taken) > 0 && (size+e.size > maxBatchBytes || len(taken) == pt.limit) {
+			if len(out.entries) > 0 && (size+e.size > maxBatchBytes || len(out.entries) == pt.limit) {
 				break
 			}
 			size += e.size
-			b.Append(e.rec.Timestamp.UnixMilli(), e.rec.Key, e.rec.Value, e.rec.Headers)
-			taken = append(taken, e)
+			e.batch = out
+			out.entries = append(out.entries, e)
 		}
 		n++
 	}
 	pt.queue = slices.Delete(pt.queue, 0, n)
-	if len(taken) == 0 {
+	if len(out.entries) == 0 {
 		return nil
 	}
+	out.size = size
 	if pt.topic.sticky == pt.id {
 		pt.topic.moveSticky()
 	}
-	data, err := b.Finish(p.params.Compression)
-	if err != nil { // a codec that can't write to memory: not to be expected
-		var ss []settlement
-		for _, e := range taken {
-			ss = p.settle(ss, e, Result{}, err, false)
-		}
-		p.later(ss)
-		return nil
-	}
 	if p.params.Idempotent {
-		s := pt.seq.stamp()
-		recordbatch.Stamp(data, s.id, s.epoch, s.seq)
-	}
-	out := &batch{entries: taken, bytes: data}
-	for _, e := range taken {
-		e.batch = out
+		out.stamp = pt.seq.stamp()
 	}
 	return out
+}
+
+// build makes the bytes, once. It needs no mutex: entries in a batch do not change.
+func (b *batch) build(codec compress.Compression) error {
+	if b.bytes != nil {
+		return nil
+	}
+	var rb recordbatch.Builder
+	for _, e := range b.entries {
+		rb.Append(e.rec.Timestamp.UnixMilli(), e.rec.Key, e.rec.Value, e.rec.Headers)
+	}
+	data, err := rb.Finish(codec)
+	if err != nil {
+		return err
+	}
+	recordbatch.Stamp(data, b.stamp.id, b.stamp.epoch, b.stamp.seq)
+	b.bytes = data
+	return nil
 }
 
 // unseal puts the entries of a batch that was certainly not written back to the front of the queue.

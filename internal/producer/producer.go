@@ -15,6 +15,9 @@ import (
 	"github.com/expensevault/sharedlibrary/internal/recordbatch"
 )
 
+// maxDead is how many settled entries may stay in the queues, unless more live ones are there.
+const maxDead = 1000
+
 // Params is everything that New needs.
 type Params struct {
 	Cluster        *cluster.Cluster // closed by Close
@@ -54,8 +57,11 @@ type Producer struct {
 	flush    *flushGroup   // what is produced now belongs to it
 	flushes  []*flushGroup // earlier ones, perhaps not settled
 	sweepAt  time.Time     // when the sweeper looks next; zero: when it is woken
-	trouble  trouble
-	out      []settlement // to be run when the mutex is free
+	trouble  trouble       // the housekeeper's
+	dead     int           // settled entries in the queues
+	live     int           // entries that are not settled
+	out      []settlement  // to be run when the mutex is free
+	logs     []func()      // likewise
 }
 
 // New returns a producer that has not connected yet.
@@ -87,7 +93,7 @@ type Ticket struct {
 }
 
 // Cancel settles the record with err, unless it is settled. What is in a batch
-// already may be written all the same. A nil Ticket is one that is settled.
+// already may be written all the same. A nil Ticket is of a record that was not taken.
 func (t *Ticket) Cancel(err error) {
 	if t == nil {
 		return
@@ -97,42 +103,43 @@ func (t *Ticket) Cancel(err error) {
 	t.p.later(t.p.settle(nil, t.e, Result{}, err, t.e.batch != nil))
 }
 
-// Produce takes a record; done is called exactly once with its outcome, on
-// another goroutine as a rule. It must not block. Produce blocks while the
-// buffer is full, until ctx ends or half of the record's time has passed. Records of
-// one goroutine keep their order within a partition.
-func (p *Producer) Produce(ctx context.Context, rec Record, done func(Result, error)) *Ticket {
-	e := &entry{rec: rec, size: rec.size(), deadline: time.Now().Add(p.params.MessageTimeout), done: done}
+// Produce takes a record that its caller began to publish at start; done is
+// called exactly once with its outcome, on another goroutine as a rule. It must
+// not block. When Produce itself returns an error the record was not taken, and
+// done is not called. Produce blocks while the buffer is full, until ctx ends or
+// half of the record's time has passed. Records of one goroutine keep their
+// order within a partition.
+func (p *Producer) Produce(ctx context.Context, rec Record, start time.Time, done func(Result, error)) (*Ticket, error) {
+	e := &entry{rec: rec, size: rec.size(), deadline: start.Add(p.params.MessageTimeout), done: done}
 	if e.rec.Timestamp.IsZero() {
-		e.rec.Timestamp = time.Now()
+		e.rec.Timestamp = start
 	}
-	if err := p.takeRoom(ctx, e); err != nil {
-		done(Result{}, &Error{Err: err})
-		return nil
+	if err := p.takeRoom(ctx, e, start); err != nil {
+		return nil, &Error{Err: err}
 	}
 	p.mu.Lock()
 	defer p.unlock()
 	if p.shut {
 		p.buf.release(e.size)
-		p.later([]settlement{{done: done, err: &Error{Err: ErrClosed}, flush: p.hold()}})
-		return nil
+		return nil, &Error{Err: ErrClosed}
 	}
-	e.flush = p.hold()
+	e.flush = p.flush
+	e.flush.add()
+	p.live++
 	p.enqueue(e)
-	if p.sweepAt.IsZero() || e.deadline.Before(p.sweepAt) {
-		p.sweepAt = e.deadline
+	p.sweepBy(e.deadline)
+	return &Ticket{p, e}, nil
+}
+
+// sweepBy has the sweeper look at the queues at this time, or before.
+func (p *Producer) sweepBy(at time.Time) {
+	if p.sweepAt.IsZero() || at.Before(p.sweepAt) {
+		p.sweepAt = at
 		kick(p.sweepC)
 	}
-	return &Ticket{p, e}
 }
 
-// hold makes the next Flush wait for one settlement more.
-func (p *Producer) hold() *flushGroup {
-	p.flush.add()
-	return p.flush
-}
-
-func (p *Producer) takeRoom(ctx context.Context, e *entry) error {
+func (p *Producer) takeRoom(ctx context.Context, e *entry, start time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -149,7 +156,7 @@ func (p *Producer) takeRoom(ctx context.Context, e *entry) error {
 	p.mu.Unlock()
 
 	// Room that comes later would leave no time to send.
-	timer := time.NewTimer(p.params.MessageTimeout / 2)
+	timer := time.NewTimer(time.Until(start.Add(p.params.MessageTimeout / 2)))
 	defer timer.Stop()
 	var err error
 	select {
@@ -198,8 +205,12 @@ func (p *Producer) settle(ss []settlement, e *entry, res Result, err error, mayb
 		err = &Error{Err: err, MaybeWritten: maybe || e.maybe}
 	}
 	ss = append(ss, settlement{e.done, res, err, e.flush})
+	p.live--
 	if e.batch == nil {
-		e.rec = Record{} // it may stay in a queue for a while
+		e.rec = Record{} // it stays in its queue for a while
+		if p.dead++; p.dead > maxDead && p.dead > p.live {
+			p.sweepBy(time.Now())
+		}
 	}
 	e.done = nil
 	p.buf.release(e.size)
@@ -210,10 +221,13 @@ func (p *Producer) later(ss []settlement) { p.out = append(p.out, ss...) }
 
 // unlock frees the mutex and then tells the callers what was settled under it.
 func (p *Producer) unlock() {
-	ss := p.out
-	p.out = nil
+	ss, logs := p.out, p.logs
+	p.out, p.logs = nil, nil
 	p.mu.Unlock()
 	run(ss)
+	for _, log := range logs {
+		log()
+	}
 }
 
 // failAll settles everything that is under way.
@@ -225,11 +239,22 @@ func (p *Producer) failAll(err error) {
 
 func (p *Producer) failTopic(t *topic, err error) {
 	var ss []settlement
-	p.each(t, func(e *entry) { ss = p.settle(ss, e, Result{}, err, e.batch != nil) })
-	t.pending = nil
-	for _, pt := range t.partitions {
-		pt.queue = nil // its batch stays: the sequence hangs on its fate
+	for _, e := range t.pending {
+		ss = p.settle(ss, e, Result{}, err, false)
 	}
+	t.pending = nil
+	p.later(ss)
+	for _, pt := range t.partitions {
+		p.failPartition(pt, err)
+	}
+}
+
+// failPartition settles what is under way to one partition. Its batch stays, if
+// it may have been written: the sequence hangs on its fate.
+func (p *Producer) failPartition(pt *partition, err error) {
+	var ss []settlement
+	pt.each(func(e *entry) { ss = p.settle(ss, e, Result{}, err, e.batch != nil) })
+	pt.queue = nil
 	p.later(ss)
 }
 
@@ -239,14 +264,18 @@ func (p *Producer) each(t *topic, f func(*entry)) {
 		f(e)
 	}
 	for _, pt := range t.partitions {
-		if pt.batch != nil {
-			for _, e := range pt.batch.entries {
-				f(e)
-			}
-		}
-		for _, e := range pt.queue {
+		pt.each(f)
+	}
+}
+
+func (pt *partition) each(f func(*entry)) {
+	if pt.batch != nil {
+		for _, e := range pt.batch.entries {
 			f(e)
 		}
+	}
+	for _, e := range pt.queue {
+		f(e)
 	}
 }
 

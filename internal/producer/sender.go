@@ -26,10 +26,12 @@ type sender struct {
 	p      *Producer
 	broker int32
 	kick   chan struct{} // of one token
+	conn   *wire.Conn    // that carried the last request; the sender's own
 
 	// Guarded by the producer's mutex.
 	ready    []*partition
 	requests int // not answered
+	trouble  trouble
 }
 
 // place names a partition.
@@ -63,10 +65,23 @@ func (s *sender) send() bool {
 	if len(fs) == 0 {
 		return false
 	}
+	for _, f := range fs {
+		if err := f.b.build(s.p.params.Compression); err != nil { // a codec that can't write to memory: not to be expected
+			s.notSent(fs, err)
+			return true
+		}
+	}
 	conn, err := s.p.params.Cluster.Conn(s.p.ctx, s.broker, cluster.Produce)
 	if err != nil {
 		s.notSent(fs, err)
 		return true
+	}
+	if s.conn != conn {
+		s.conn = conn
+		if s.p.params.Acks == 0 {
+			// All that a broker that does not lead any more can do without an answer is to close the connection.
+			s.p.refresh()
+		}
 	}
 	version, ok := conn.Version(protocol.Produce, produceLowest, produceHighest)
 	if !ok {
@@ -118,7 +133,7 @@ func (s *sender) collect() []flight {
 			continue
 		}
 		pt.flying = true
-		size += len(pt.batch.bytes)
+		size += pt.batch.size
 		fs = append(fs, flight{pt, pt.batch})
 	}
 	if len(fs) > 0 {
@@ -151,11 +166,16 @@ func (s *sender) notSent(fs []flight, err error) {
 	p.mu.Lock()
 	defer p.unlock()
 	s.requests--
-	p.troubled(err)
+	p.troubled(&s.trouble, err)
 	p.needMetadata()
+	_, refused := errors.AsType[*wire.AuthError](err)
 	for _, f := range fs {
 		f.pt.flying = false
+		f.pt.err = err
 		p.again(f.pt)
+		if refused { // waiting helps nobody
+			p.failPartition(f.pt, err)
+		}
 	}
 	p.scheduleAll(s)
 }
@@ -178,34 +198,35 @@ func (s *sender) answered(fs []flight, version int16, a wire.Answer, err error) 
 	s.requests--
 	if err != nil {
 		// Lost on the way there, or back.
-		p.troubled(err)
+		p.troubled(&s.trouble, err)
 		p.needMetadata()
 	}
 	for _, f := range fs {
 		f.pt.flying = false
 		switch {
 		case err != nil:
+			f.pt.err = err
 			p.again(f.pt)
 		case p.params.Acks == 0:
-			p.verdict(f.pt, answer{offset: -1})
+			s.verdict(f.pt, answer{offset: -1})
 		default:
 			an, ok := answers[place{f.pt.topic.name, f.pt.id}]
 			if !ok {
-				p.troubled(errMalformed)
+				f.pt.err = errMalformed
+				p.troubled(&s.trouble, errMalformed)
 				p.again(f.pt)
 				continue
 			}
-			p.verdict(f.pt, an)
+			s.verdict(f.pt, an)
 		}
 	}
 	p.scheduleAll(s)
 }
 
 // verdict acts on the broker's answer to pt.batch.
-func (p *Producer) verdict(pt *partition, an answer) {
-	b := pt.batch
-	n := int32(len(b.entries))
-	act, v := pt.seq.answered(n, an.code)
+func (s *sender) verdict(pt *partition, an answer) {
+	p, b := s.p, pt.batch
+	act, v := pt.seq.answered(int32(len(b.entries)), an.code, b.before)
 	if v.Refresh {
 		p.needMetadata()
 	}
@@ -215,13 +236,16 @@ func (p *Producer) verdict(pt *partition, an answer) {
 	}
 	switch act {
 	case actDone:
+		p.recovered(&s.trouble)
 		p.acknowledge(pt, b, an.offset)
 	case actAgain:
-		p.troubled(brokerError(an))
+		pt.err = brokerError(an)
+		p.troubled(&s.trouble, pt.err)
 		p.again(pt)
 	case actRestamp:
-		p.troubled(brokerError(an))
-		p.params.Logger.Warn("The broker does not know the producer's sequence: raising the epoch",
+		pt.err = brokerError(an)
+		p.troubled(&s.trouble, pt.err)
+		p.log(slog.LevelWarn, "The broker does not know the producer's sequence: raising the epoch",
 			slog.String("messaging.destination.name", pt.topic.name),
 			slog.Int("messaging.destination.partition.id", int(pt.id)), slog.String("error.type", an.code.Name()))
 		for _, e := range b.entries {
@@ -243,8 +267,7 @@ func (p *Producer) acknowledge(pt *partition, b *batch, base int64) {
 		}
 		ss = p.settle(ss, e, Result{Partition: pt.id, Offset: off}, nil, false)
 	}
-	pt.batch, pt.tries, pt.limit = nil, 0, 0
-	p.recovered()
+	pt.batch, pt.tries, pt.limit, pt.err = nil, 0, 0, nil
 	p.later(ss)
 	p.schedule(pt)
 }
@@ -322,6 +345,14 @@ func (p *Producer) schedule(pt *partition) {
 	pt.listed = true
 	s.ready = append(s.ready, pt)
 	kick(s.kick)
+}
+
+// unlist takes pt off the ready list of the broker that led it.
+func (p *Producer) unlist(pt *partition) {
+	if s := p.senders[pt.leader]; pt.listed && s != nil {
+		s.ready = slices.DeleteFunc(s.ready, func(o *partition) bool { return o == pt })
+		pt.listed = false
+	}
 }
 
 // scheduleAll wakes a sender that waited for one of its requests.

@@ -56,8 +56,9 @@ func (s *sequencer) stamp() stamp {
 	return stamp{s.id, s.epoch, s.next}
 }
 
-// answered takes the broker's answer to the oldest batch, of n records.
-func (s *sequencer) answered(n int32, code kerr.Code) (action, kerr.Produced) {
+// answered takes the broker's answer to the oldest batch, of n records. before
+// says that an earlier try of it may have been written.
+func (s *sequencer) answered(n int32, code kerr.Code, before bool) (action, kerr.Produced) {
 	v := kerr.OfProduce(code)
 	switch v.Verdict {
 	case kerr.Done:
@@ -67,13 +68,13 @@ func (s *sequencer) answered(n int32, code kerr.Code) (action, kerr.Produced) {
 		return actAgain, v
 	case kerr.Sequence:
 		// Nothing of ours is before this batch, so the broker's state is gone, or
-		// not ours: a new epoch starts it afresh. Had an earlier try of this batch
-		// been appended, the broker would know its sequence and call it a duplicate.
+		// not ours: a new epoch starts it afresh. Had an earlier try of these very
+		// bytes been appended, the broker would call them a duplicate.
 		s.gap = true
 		return actRestamp, v
 	case kerr.Fail:
 	}
-	s.dropped(v.Possibly)
+	s.dropped(v.Possibly || before)
 	return actFail, v
 }
 

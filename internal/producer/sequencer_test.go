@@ -16,7 +16,7 @@ func sequencer9() sequencer {
 }
 
 func act(s *sequencer, n int32, c kerr.Code) action {
-	a, _ := s.answered(n, c)
+	a, _ := s.answered(n, c, false)
 	return a
 }
 
@@ -63,6 +63,15 @@ func TestRefusedBatchUsesNoSequence(t *testing.T) {
 	require.Equal(t, stamp{9, 0, 5}, s.stamp())
 }
 
+// TestRefusedAfterALostAnswer: the first try may be in the log, so its sequence may be used up.
+func TestRefusedAfterALostAnswer(t *testing.T) {
+	t.Parallel()
+	s := sequencer9()
+	a, _ := s.answered(5, kerr.TopicAuthorizationFailed, true)
+	require.Equal(t, actFail, a)
+	require.Equal(t, stamp{9, 1, 0}, s.stamp())
+}
+
 func TestUnknownFateRaisesTheEpoch(t *testing.T) {
 	t.Parallel()
 	s := sequencer9()
@@ -71,7 +80,7 @@ func TestUnknownFateRaisesTheEpoch(t *testing.T) {
 	require.Equal(t, stamp{9, 1, 0}, s.stamp())
 	s.dropped(false)
 	require.Equal(t, stamp{9, 1, 0}, s.stamp(), "what was surely not written leaves no gap")
-	a, v := s.answered(1, kerr.UnknownServerError)
+	a, v := s.answered(1, kerr.UnknownServerError, false)
 	require.Equal(t, actFail, a)
 	require.True(t, v.Possibly)
 	require.Equal(t, stamp{9, 2, 0}, s.stamp())

@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -40,21 +41,27 @@ func (p *Producer) expire(now time.Time) {
 		ss   []settlement
 		next time.Time
 	)
-	for _, t := range p.topics {
-		p.each(t, func(e *entry) {
-			switch {
-			case e.settled:
-			case !e.deadline.After(now):
-				ss = p.settle(ss, e, Result{}, p.timeoutError(), e.batch != nil)
-			case next.IsZero() || e.deadline.Before(next):
-				next = e.deadline
-			}
-		})
-		t.pending = slices.DeleteFunc(t.pending, func(e *entry) bool { return e.settled })
-		for _, pt := range t.partitions {
-			pt.queue = slices.DeleteFunc(pt.queue, func(e *entry) bool { return e.settled })
+	look := func(e *entry, last error) {
+		switch {
+		case e.settled:
+		case !e.deadline.After(now):
+			ss = p.settle(ss, e, Result{}, p.timeoutError(last), e.batch != nil)
+		case next.IsZero() || e.deadline.Before(next):
+			next = e.deadline
 		}
 	}
+	settled := func(e *entry) bool { return e.settled }
+	for _, t := range p.topics {
+		for _, e := range t.pending {
+			look(e, p.trouble.err)
+		}
+		t.pending = slices.DeleteFunc(t.pending, settled)
+		for _, pt := range t.partitions {
+			pt.each(func(e *entry) { look(e, cmp.Or(pt.err, p.trouble.err)) })
+			pt.queue = slices.DeleteFunc(pt.queue, settled)
+		}
+	}
+	p.dead = 0
 	if earliest := now.Add(sweepPause); !next.IsZero() && next.Before(earliest) {
 		next = earliest
 	}
@@ -62,9 +69,10 @@ func (p *Producer) expire(now time.Time) {
 	p.later(ss)
 }
 
-func (p *Producer) timeoutError() error {
-	if p.trouble.err == nil {
+// timeoutError names what the last try failed with, if there was one.
+func (p *Producer) timeoutError(last error) error {
+	if last == nil {
 		return fmt.Errorf("%w: %v", ErrTimeout, p.params.MessageTimeout)
 	}
-	return fmt.Errorf("%w: %v; the last try: %w", ErrTimeout, p.params.MessageTimeout, p.trouble.err)
+	return fmt.Errorf("%w: %v; the last try: %w", ErrTimeout, p.params.MessageTimeout, last)
 }

@@ -1,11 +1,9 @@
 package producer
 
 import (
-	"errors"
+	"context"
 	"log/slog"
 	"time"
-
-	"github.com/expensevault/sharedlibrary/internal/wire"
 )
 
 const (
@@ -13,7 +11,8 @@ const (
 	logEvery     = 30 * time.Second // while it lasts
 )
 
-// trouble is what keeps events from getting on, between two successes.
+// trouble is what keeps something from getting on, between two successes: the
+// batches for one broker, or what the housekeeper fetches.
 type trouble struct {
 	err    error // of the last try; nil when there is none
 	since  time.Time
@@ -21,29 +20,30 @@ type trouble struct {
 }
 
 // troubled notes a failed try, and logs when it is not the first for a while.
-// Where the brokers refuse us altogether, waiting helps nobody: everything fails now.
-func (p *Producer) troubled(err error) {
+func (p *Producer) troubled(t *trouble, err error) {
 	if p.ctx.Err() != nil {
 		return
 	}
 	now := time.Now()
-	if p.trouble.err == nil {
-		p.trouble.since = now
+	if t.err == nil {
+		t.since = now
 	}
-	p.trouble.err = err
-	if _, ok := errors.AsType[*wire.AuthError](err); ok {
-		p.failAll(err)
-	}
-	if now.Sub(p.trouble.since) >= quietAtFirst && now.Sub(p.trouble.logged) >= logEvery {
-		p.trouble.logged = now
-		p.params.Logger.Warn("Kafka does not take events at the moment", slog.Any("error", err))
+	t.err = err
+	if now.Sub(t.since) >= quietAtFirst && now.Sub(t.logged) >= logEvery {
+		t.logged = now
+		p.log(slog.LevelWarn, "Kafka does not take events at the moment", slog.Any("error", err))
 	}
 }
 
 // recovered notes a success.
-func (p *Producer) recovered() {
-	if !p.trouble.logged.IsZero() {
-		p.params.Logger.Info("Kafka takes events again", slog.Duration("after", time.Since(p.trouble.since)))
+func (p *Producer) recovered(t *trouble) {
+	if !t.logged.IsZero() {
+		p.log(slog.LevelInfo, "Kafka takes events again", slog.Duration("after", time.Since(t.since)))
 	}
-	p.trouble = trouble{}
+	*t = trouble{}
+}
+
+// log logs when the mutex is free: a log handler is foreign code, and may publish.
+func (p *Producer) log(level slog.Level, msg string, attrs ...slog.Attr) {
+	p.logs = append(p.logs, func() { p.params.Logger.LogAttrs(context.Background(), level, msg, attrs...) })
 }
