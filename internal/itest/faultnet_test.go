@@ -20,8 +20,11 @@ type faultNet struct {
 	lose   atomic.Int64 // so many answers to produce requests are lost, after the broker has acted on them
 	halve  atomic.Int64 // so many produce requests are cut in the middle
 	undead atomic.Int64 // so many produce requests seem lost, and reach the broker when release is called
+	lie    atomic.Int64 // so many answers about one partition say lieCode instead of what the broker said
 	hit    atomic.Int64 // faults that really happened
-	onHit  func()       // called when a request becomes undead; may be nil
+	onHit  func()       // called when a request becomes undead, or an answer a lie; may be nil
+
+	lieCode int16
 
 	mu      sync.Mutex
 	conns   map[*faultConn]struct{}
@@ -180,6 +183,15 @@ func (c *faultConn) Read(b []byte) (int, error) {
 		c.n.hit.Add(1)
 		_ = c.Conn.Close()
 		return 0, errCut
+	}
+	if err == nil && produce && n > 26 && take(&c.n.lie) {
+		c.n.hit.Add(1)
+		at := 4 + 4 + 4 + 2 + int(binary.BigEndian.Uint16(b[12:])) + 4 + 4 // size, correlation ID, topics, name, partitions, index
+		binary.BigEndian.PutUint16(b[at:], uint16(c.n.lieCode))
+		binary.BigEndian.PutUint64(b[at+2:], ^uint64(0)) // no offset
+		if c.n.onHit != nil {
+			c.n.onHit()
+		}
 	}
 	return n, err
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/expensevault/sharedlibrary/events"
 	"github.com/expensevault/sharedlibrary/messaging"
 	"github.com/expensevault/sharedlibrary/messaging/embedded"
 )
@@ -134,6 +135,26 @@ func TestBufferFull(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	refusal(t, p.Publish(ctx, &numbered{Key: "k"}), context.Canceled, "*errors.errorString", true)
+}
+
+// TestOneDeadlineForACall: events of one call do not add their times up, and none overtakes one that was not taken.
+func TestOneDeadlineForACall(t *testing.T) {
+	t.Parallel()
+	net := newFaultNet()
+	defer net.swallow()()
+	cfg := broker{address: "127.0.0.1:9"}.storyConfig("nowhere")
+	cfg.MessageTimeout = time.Second
+	p := publisher(t, cfg, messaging.WithDialer(net.dial), messaging.WithBufferBytes(1000))
+	evs := make([]events.IntegrationEvent, 20)
+	for n := range evs {
+		evs[n] = &numbered{Key: "k", N: n, Pad: strings.Repeat("x", 500)}
+	}
+	begin := time.Now()
+	err := p.Publish(t.Context(), evs...)
+	require.ErrorIs(t, err, messaging.ErrBufferFull)
+	require.ErrorIs(t, err, messaging.ErrTimeout, "of those that were taken")
+	require.True(t, messaging.SafeToRetry(err))
+	require.Less(t, time.Since(begin), 3*time.Second)
 }
 
 func TestNobodyThere(t *testing.T) {

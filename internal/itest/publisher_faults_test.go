@@ -139,3 +139,86 @@ func TestUndeadAfterTheDeadline(t *testing.T) {
 		s.check(t, b, topic)
 	})
 }
+
+const notLeader, notAuthorized = 6, 29
+
+// TestLeaderMovedAfterTheAppend: the answer is that of a leader that lost its place while the batch, which it had appended,
+// waited for the followers. The new leader has the batch.
+func TestLeaderMovedAfterTheAppend(t *testing.T) {
+	t.Parallel()
+	eachBroker(t, func(t *testing.T, b broker) {
+		t.Run("the queue grows meanwhile", func(t *testing.T) {
+			t.Parallel()
+			topic := b.topic(t, 1)
+			net := newFaultNet()
+			net.lieCode = notLeader
+			p := publisher(t, b.storyConfig(topic), messaging.WithDialer(net.dial))
+			s := newStory()
+			say := func(n int) {
+				e := &numbered{Key: "k", N: n}
+				p.PublishAsync(t.Context(), e, func(_ messaging.Receipt, err error) { s.told(e, err) })
+			}
+			require.NoError(t, p.Publish(t.Context(), &numbered{Key: "k", N: 0}))
+			s.told(&numbered{Key: "k", N: 0}, nil)
+			lied := make(chan struct{})
+			net.onHit = func() { close(lied) }
+			net.lie.Add(1)
+			say(1)
+			<-lied
+			say(2)
+			require.NoError(t, p.Flush(t.Context()))
+			require.Len(t, s.acked["k"], 3)
+			s.check(t, b, topic)
+		})
+		t.Run("its caller goes meanwhile", func(t *testing.T) {
+			t.Parallel()
+			topic := b.topic(t, 1)
+			net := newFaultNet()
+			net.lieCode = notLeader
+			p := publisher(t, b.storyConfig(topic), messaging.WithDialer(net.dial))
+			require.NoError(t, p.Publish(t.Context(), &numbered{Key: "k", N: 0}))
+			s := newStory()
+			s.told(&numbered{Key: "k", N: 0}, nil)
+			ctx, cancel := context.WithCancel(t.Context())
+			net.onHit = cancel
+			net.lie.Add(1)
+			e := &numbered{Key: "k", N: 1}
+			s.told(e, p.Publish(ctx, e))
+			require.Empty(t, s.refused, "nobody may say that it was surely not written")
+			for n := 2; n < 5; n++ {
+				e := &numbered{Key: "k", N: n}
+				require.NoError(t, p.Publish(t.Context(), e))
+				s.told(e, nil)
+			}
+			s.check(t, b, topic)
+		})
+	})
+}
+
+// TestRefusedAfterALostAnswer: the first try is in the topic, the second is refused for good.
+func TestRefusedAfterALostAnswer(t *testing.T) {
+	t.Parallel()
+	eachBroker(t, func(t *testing.T, b broker) {
+		topic := b.topic(t, 1)
+		net := newFaultNet()
+		net.lieCode = notAuthorized
+		p := publisher(t, b.storyConfig(topic), messaging.WithDialer(net.dial))
+		s := newStory()
+		say := func(n int) error {
+			e := &numbered{Key: "k", N: n}
+			err := p.Publish(t.Context(), e)
+			s.told(e, err)
+			return err
+		}
+		require.NoError(t, say(0))
+		net.lose.Add(1)
+		net.lie.Add(1)
+		err := say(1)
+		require.ErrorIs(t, err, messaging.ErrNotAuthorized)
+		require.False(t, messaging.SafeToRetry(err))
+		for n := 2; n < 5; n++ {
+			require.NoError(t, say(n))
+		}
+		s.check(t, b, topic)
+	})
+}

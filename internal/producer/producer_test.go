@@ -1,0 +1,121 @@
+package producer
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/expensevault/sharedlibrary/internal/backoff"
+	"github.com/expensevault/sharedlibrary/internal/cluster"
+	"github.com/expensevault/sharedlibrary/internal/wire"
+)
+
+// nowhere is a producer whose brokers never answer a dial.
+func nowhere(log *slog.Logger) *Producer {
+	return New(Params{
+		Cluster: cluster.New(cluster.Params{Seeds: []string{"a:1"}, Wire: wire.Params{
+			DialTimeout: time.Second,
+			Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			},
+		}}),
+		Logger: log, Acks: -1, Idempotent: true, MaxInFlight: 5,
+		MessageTimeout: 30 * time.Second, RequestTimeout: 30 * time.Second,
+		Backoff:     backoff.Policy{Min: 50 * time.Millisecond, Max: time.Second},
+		Partitioner: CRC32, BufferBytes: 1 << 20,
+	})
+}
+
+// TestCancelledRecordsDoNotPileUp while no broker is there: they are outside of the buffer's account.
+func TestCancelledRecordsDoNotPileUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := nowhere(slog.New(slog.DiscardHandler))
+		for n := range 20 * maxDead {
+			ticket, err := p.Produce(t.Context(), Record{Topic: "t", Value: []byte("x")}, time.Now(), func(Result, error) {})
+			require.NoError(t, err)
+			ticket.Cancel(context.Canceled)
+			if n%maxDead == 0 {
+				synctest.Wait()
+			}
+		}
+		synctest.Wait()
+		p.mu.Lock()
+		require.LessOrEqual(t, len(p.topics["t"].pending), 3*maxDead)
+		p.mu.Unlock()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		left, err := p.Close(ctx)
+		require.NoError(t, err)
+		require.Zero(t, left)
+	})
+}
+
+// publishingHandler is a log handler that produces what it is given.
+type publishingHandler struct {
+	slog.Handler
+	p *Producer
+	n int
+}
+
+func (h *publishingHandler) Handle(ctx context.Context, r slog.Record) error {
+	h.n++
+	_, err := h.p.Produce(ctx, Record{Topic: "logs", Value: []byte(r.Message)}, time.Now(), func(Result, error) {})
+	return err
+}
+
+// TestLoggerMayPublish through the producer that logs.
+func TestLoggerMayPublish(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := &publishingHandler{Handler: slog.NewTextHandler(t.Output(), nil)}
+		p := nowhere(slog.New(h))
+		h.p = p
+		answered := make(chan error, 1)
+		_, err := p.Produce(t.Context(), Record{Topic: "t", Value: []byte("x")}, time.Now(), func(_ Result, err error) { answered <- err })
+		require.NoError(t, err)
+		begin := time.Now()
+		require.ErrorIs(t, <-answered, ErrTimeout)
+		require.Equal(t, 30*time.Second, time.Since(begin))
+		require.Positive(t, h.n)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err = p.Close(ctx)
+		require.NoError(t, err)
+	})
+}
+
+// TestEveryRecordIsAnsweredOnce by a Close that nobody waits for.
+func TestEveryRecordIsAnsweredOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := nowhere(slog.New(slog.DiscardHandler))
+		answers := map[string]int{}
+		for n := range 100 {
+			id := fmt.Sprint(n)
+			_, err := p.Produce(t.Context(), Record{Topic: id, Value: []byte("x")}, time.Now(), func(_ Result, err error) {
+				answers[id]++
+				require.ErrorIs(t, err, ErrClosed)
+			})
+			require.NoError(t, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		left, err := p.Close(ctx)
+		require.NoError(t, err)
+		require.Equal(t, 100, left)
+		require.Len(t, answers, 100)
+		for id, n := range answers {
+			require.Equal(t, 1, n, id)
+		}
+		_, err = p.Produce(t.Context(), Record{Topic: "t"}, time.Now(), nil)
+		require.ErrorIs(t, err, ErrClosed)
+	})
+}
