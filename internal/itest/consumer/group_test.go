@@ -436,7 +436,7 @@ func TestNewTopicsAndPartitionsAreTakenUp(t *testing.T) {
 		assert.Equal(t, []string{"new partition"}, m.values(1))
 		m.stop()
 		m.quiet()
-		assert.Equal(t, 1, m.logs.count("the topic does not exist yet"), "said once")
+		assert.Equal(t, 1, m.logs.count("the topic does not exist yet", later), "said once")
 	})
 }
 
