@@ -69,8 +69,8 @@ func TestVerifyFindsWhatIsMissing(t *testing.T) {
 	require.NoError(t, err)
 
 	require.NoError(t, c.verify(t.Context(), topic, 550))
-	assert.ErrorContains(t, c.verify(t.Context(), topic, 551), "551 events were acknowledged, the topic holds 550 records")
-	assert.ErrorContains(t, c.verify(t.Context(), topic, 549), "549 events were acknowledged")
+	require.ErrorContains(t, c.verify(t.Context(), topic, 551), "551 events were acknowledged, the topic holds 550 records")
+	require.ErrorContains(t, c.verify(t.Context(), topic, 549), "549 events were acknowledged")
 
 	w := &kafka.Writer{Addr: kafka.TCP(broker.Addr()), Topic: topic, RequiredAcks: kafka.RequireAll, BatchSize: 1, Balancer: &kafka.RoundRobin{}}
 	require.NoError(t, w.WriteMessages(t.Context(), kafka.Message{Value: []byte("{}")}))
@@ -130,7 +130,7 @@ func TestArguments(t *testing.T) {
 		"-peers ours -scenarios": "needs an argument",
 	} {
 		_, err := parse(strings.Fields(args), env, &bytes.Buffer{})
-		assert.ErrorContains(t, err, want, args)
+		require.ErrorContains(t, err, want, args)
 	}
 	_, err := parse(nil, func(string) string { return "" }, &bytes.Buffer{})
 	require.ErrorContains(t, err, "KAFKA_BOOTSTRAP_SERVERS")
