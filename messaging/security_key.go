@@ -34,6 +34,7 @@ func openKey(file []byte, password Secret) ([]byte, error) {
 			break
 		}
 	}
+	//lint:ignore SA1019 such files exist, and are only read
 	legacy := x509.IsEncryptedPEMBlock(block) //nolint:staticcheck // such files exist, and are only read
 	if block.Type != "ENCRYPTED PRIVATE KEY" && !legacy {
 		return pem.EncodeToMemory(block), nil
@@ -42,6 +43,7 @@ func openKey(file []byte, password Secret) ([]byte, error) {
 		return nil, errKeyLocked
 	}
 	if legacy {
+		//lint:ignore SA1019 as above
 		der, err := x509.DecryptPEMBlock(block, []byte(password)) //nolint:staticcheck // as above
 		if errors.Is(err, x509.IncorrectPasswordError) {
 			return nil, errKeyPassword

@@ -2,9 +2,9 @@ package producer
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,7 +99,7 @@ func TestEveryRecordIsAnsweredOnce(t *testing.T) {
 		p := nowhere(slog.New(slog.DiscardHandler))
 		answers := map[string]int{}
 		for n := range 100 {
-			id := fmt.Sprint(n)
+			id := strconv.Itoa(n)
 			_, err := p.Produce(t.Context(), Record{Topic: id, Value: []byte("x")}, time.Now(), func(_ Result, err error) {
 				answers[id]++
 				require.ErrorIs(t, err, ErrClosed)

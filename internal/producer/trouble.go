@@ -1,7 +1,6 @@
 package producer
 
 import (
-	"context"
 	"log/slog"
 	"time"
 )
@@ -45,5 +44,5 @@ func (p *Producer) recovered(t *trouble) {
 
 // log logs when the mutex is free: a log handler is foreign code, and may publish.
 func (p *Producer) log(level slog.Level, msg string, attrs ...slog.Attr) {
-	p.logs = append(p.logs, func() { p.params.Logger.LogAttrs(context.Background(), level, msg, attrs...) })
+	p.logs = append(p.logs, func() { p.params.Logger.LogAttrs(p.ctx, level, msg, attrs...) })
 }
