@@ -88,9 +88,10 @@ func (f *fetcher) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		f.refresh()
-		f.dispatch()
-		timer.Reset(f.nextTry())
+		now := time.Now() // one for all three: what none of them does yet, the last one waits for
+		f.refresh(now)
+		f.dispatch(now)
+		timer.Reset(f.nextTry(now))
 		select {
 		case <-ctx.Done():
 			return
@@ -117,8 +118,8 @@ func (f *fetcher) do(request func(ctx context.Context) func()) {
 }
 
 // nextTry is when a pause ends that something waits for.
-func (f *fetcher) nextTry() time.Duration {
-	now, first := time.Now(), time.Time{}
+func (f *fetcher) nextTry(now time.Time) time.Duration {
+	first := time.Time{}
 	consider := func(t time.Time) {
 		if t.After(now) && (first.IsZero() || t.Before(first)) {
 			first = t
@@ -140,8 +141,7 @@ func (f *fetcher) nextTry() time.Duration {
 }
 
 // dispatch sends what can be sent.
-func (f *fetcher) dispatch() {
-	now := time.Now()
+func (f *fetcher) dispatch(now time.Time) {
 	fetches, lists, held := map[int32][]*cursor{}, map[int32][]*cursor{}, map[int32]bool{}
 	for _, c := range f.order {
 		if c.leader < 0 || c.busy || c.at.After(now) {

@@ -18,6 +18,7 @@ import (
 type generation struct {
 	id       int32
 	member   string
+	synced   time.Time // when SyncGroup was sent
 	assigned []topicPartitions
 	// watched holds, for the group's leader, how many partitions each topic had when they were assigned; nil for others.
 	watched map[string]int
@@ -160,6 +161,7 @@ func (m *member) tryJoin(ctx context.Context) (*generation, error) {
 			return nil, err
 		}
 	}
+	g.synced = time.Now()
 	r, _, err = m.call(ctx, cluster.Group, syncRequest(m.p, g, assignments), slow)
 	if err != nil {
 		return nil, err

@@ -10,8 +10,8 @@ import (
 )
 
 // refresh looks the leaders up where that is due.
-func (f *fetcher) refresh() {
-	if !f.stale || f.refreshing || time.Now().Before(f.refreshAt) {
+func (f *fetcher) refresh(now time.Time) {
+	if !f.stale || f.refreshing || f.refreshAt.After(now) {
 		return
 	}
 	f.stale, f.refreshing = false, true

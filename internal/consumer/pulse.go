@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// pulse knows when the coordinator last confirmed the membership. Once that is
-// longer ago than the session lasts, another member may own the partitions:
+// pulse knows when the heartbeat was sent that the coordinator confirmed last: it
+// counts the session from then on, or later. Once that is longer ago than the session lasts, another member may own the partitions:
 // nothing new is begun before the next confirmation. So a process that was
 // frozen does not go on with what it had fetched before.
 type pulse struct {
@@ -18,14 +18,16 @@ type pulse struct {
 	next chan struct{} // closed by the next confirmation
 }
 
-func newPulse(session time.Duration) *pulse {
-	return &pulse{session: session, last: time.Now(), next: make(chan struct{})}
+// newPulse begins with what was sent at a time and confirmed since.
+func newPulse(session time.Duration, sent time.Time) *pulse {
+	return &pulse{session: session, last: sent, next: make(chan struct{})}
 }
 
-func (p *pulse) felt() {
+// felt notes that what was sent at a time is confirmed, however late the answer was read.
+func (p *pulse) felt(sent time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.last = time.Now()
+	p.last = sent
 	close(p.next)
 	p.next = make(chan struct{})
 }

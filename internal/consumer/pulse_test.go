@@ -13,7 +13,7 @@ import (
 func TestPulse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := newPulse(10 * time.Second)
+		p := newPulse(10*time.Second, time.Now())
 		assert.True(t, p.wait(t.Context()))
 		<-time.After(10 * time.Second)
 		assert.True(t, p.wait(t.Context()))
@@ -27,7 +27,7 @@ func TestPulse(t *testing.T) {
 			assert.Fail(t, "it goes on without a confirmation")
 		default:
 		}
-		p.felt()
+		p.felt(time.Now())
 		assert.True(t, <-waited)
 
 		<-time.After(time.Minute)
@@ -36,5 +36,20 @@ func TestPulse(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		assert.False(t, <-waited)
+	})
+}
+
+func TestALateAnswerIsNoPulse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPulse(10*time.Second, time.Now())
+		sent := time.Now()
+		<-time.After(11 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		p.felt(sent)
+		assert.False(t, p.wait(ctx), "it says nothing about now")
+		p.felt(time.Now())
+		assert.True(t, p.wait(t.Context()))
 	})
 }

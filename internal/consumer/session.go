@@ -46,7 +46,7 @@ func newSession(ctx context.Context, m *member, g *generation, running map[topic
 		m: m, p: m.p, gen: g, running: running,
 		log:   m.log.With("generation", g.id, "member", g.member),
 		lost:  make(chan struct{}),
-		pulse: newPulse(m.p.SessionTimeout),
+		pulse: newPulse(m.p.SessionTimeout, g.synced),
 		wake:  make(chan struct{}, 1),
 	}
 	s.life, s.stopLife = context.WithCancel(context.WithoutCancel(ctx))
@@ -156,6 +156,7 @@ func (s *session) beat() {
 		if !sleep(s.life, wait) {
 			return
 		}
+		sent := time.Now()
 		code, err := s.m.heartbeat(s.life, s.gen)
 		if s.life.Err() != nil {
 			return
@@ -175,7 +176,7 @@ func (s *session) beat() {
 		failed, wait = 0, s.p.HeartbeatInterval
 		s.m.out.ok(s.life, coordinatorDown)
 		if code == kerr.None || code == kerr.RebalanceInProgress {
-			s.pulse.felt()
+			s.pulse.felt(sent)
 		}
 		s.judge(code)
 		select {
