@@ -45,6 +45,8 @@
 //  4. What cannot be decoded goes to the dead letters at once, key and value
 //     byte for byte, and the headers but for those of an earlier dead letter.
 //  5. Transaction markers and aborted records never reach a handler.
+//  6. Nothing in the log is skipped in silence: a damaged batch, or one over
+//     [WithMaxBatchBytes], ends Subscriber.Run with an error that names it.
 //
 // Less formally: an acknowledged event is in the topic once and in its place,
 // and a handler sees it until it is done with it, perhaps more than once.

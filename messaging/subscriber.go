@@ -12,6 +12,7 @@ import (
 
 	"github.com/expensevault/sharedlibrary/internal/cluster"
 	"github.com/expensevault/sharedlibrary/internal/consumer"
+	"github.com/expensevault/sharedlibrary/internal/recordbatch"
 )
 
 // Subscriber reads the topics of a [Mux] as a member of a consumer group and has
@@ -57,6 +58,7 @@ func NewSubscriber(cfg Config, group string, mux *Mux, opts ...SubscriberOption)
 	o := subscriberOptions{
 		retry: defaultRetry(), deadLetterTopic: defaultDeadLetterTopic,
 		sessionTimeout: defaultSessionTimeout, drainTimeout: defaultDrainTimeout,
+		maxBatchBytes: defaultMaxBatchBytes,
 	}
 	for _, opt := range opts {
 		opt.applySubscriber(&o)
@@ -70,6 +72,8 @@ func NewSubscriber(cfg Config, group string, mux *Mux, opts ...SubscriberOption)
 		return nil, fmt.Errorf("messaging: WithSessionTimeout(%s): give more than zero", o.sessionTimeout)
 	case o.drainTimeout < 0:
 		return nil, fmt.Errorf("messaging: WithDrainTimeout(%s): give zero or more", o.drainTimeout)
+	case o.maxBatchBytes < 1 || o.maxBatchBytes > mostBatchBytes:
+		return nil, fmt.Errorf("messaging: WithMaxBatchBytes(%d): give 1 to %d", o.maxBatchBytes, mostBatchBytes)
 	}
 	if err := o.retry.validate(); err != nil {
 		return nil, err
@@ -118,8 +122,11 @@ func (s *Subscriber) subscribe(name string) error {
 //
 // Brokers that are away and topics that are missing are waited for. Run returns
 // an error where waiting does not help: [ErrAuthentication], [ErrNotAuthorized],
-// settings that the broker refuses, another member with the same instance ID.
-// Run may be called again after it has returned; a second call at the same time
+// settings that the broker refuses, another member with the same instance ID;
+// and where a batch in the log cannot be read, which is never skipped: one that
+// is over [WithMaxBatchBytes], one whose checksum does not match or that is
+// malformed, fetched repeatedly, and one of a message format older than v2. The
+// error names its offset. Run may be called again after it has returned; a second call at the same time
 // is an error.
 func (s *Subscriber) Run(ctx context.Context) error {
 	if !s.running.CompareAndSwap(false, true) {
@@ -153,9 +160,22 @@ func (s *Subscriber) Run(ctx context.Context) error {
 		deliver.log.WarnContext(ctx, "A dead letter was not acknowledged when the subscriber stopped", "error", closeErr)
 	}
 	if err != nil {
-		return fmt.Errorf("messaging: the subscriber of group %q: %w", s.group, classify(err))
+		return fmt.Errorf("messaging: the subscriber of group %q: %w%s", s.group, classify(err), s.batchAdvice(err))
 	}
 	return nil
+}
+
+// batchAdvice says what an operator can do about a batch that cannot be read.
+func (s *Subscriber) batchAdvice(err error) string {
+	batch, ok := errors.AsType[*recordbatch.BatchError](err)
+	if !ok {
+		return ""
+	}
+	if errors.Is(err, recordbatch.ErrBatchTooLarge) {
+		return fmt.Sprintf(": it stays there; to read it, raise WithMaxBatchBytes, which is %d", s.opts.maxBatchBytes)
+	}
+	return fmt.Sprintf(": it stays there; to go on without it, stop the group's members and set the group's offset of %s/%d beyond it",
+		batch.Topic, batch.Partition)
 }
 
 func (s *Subscriber) engineParams(conns *cluster.Cluster, deliver *pipeline) consumer.Params {
@@ -168,6 +188,7 @@ func (s *Subscriber) engineParams(conns *cluster.Cluster, deliver *pipeline) con
 		SessionTimeout:   s.opts.sessionTimeout,
 		RebalanceTimeout: max(time.Minute, 2*s.opts.drainTimeout),
 		DrainTimeout:     max(s.opts.drainTimeout, 1), // zero is the engine's own default
+		MaxBatchBytes:    s.opts.maxBatchBytes,
 		StartLatest:      s.opts.startLatest,
 		Handle:           deliver.handle,
 	}

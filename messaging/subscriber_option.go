@@ -6,6 +6,8 @@ const (
 	defaultDeadLetterTopic = "{topic}-dlt"
 	defaultDrainTimeout    = 10 * time.Second
 	defaultSessionTimeout  = 45 * time.Second
+	defaultMaxBatchBytes   = 16 << 20
+	mostBatchBytes         = 1 << 30
 )
 
 type subscriberOptions struct {
@@ -16,6 +18,7 @@ type subscriberOptions struct {
 	instanceID      string
 	sessionTimeout  time.Duration
 	drainTimeout    time.Duration
+	maxBatchBytes   int
 	startLatest     bool
 }
 
@@ -66,4 +69,14 @@ func WithDrainTimeout(d time.Duration) SubscriberOption {
 // that the topic holds, so that nothing is missed.
 func WithStartLatest() SubscriberOption {
 	return subscriberOption(func(o *subscriberOptions) { o.startLatest = true })
+}
+
+// WithMaxBatchBytes bounds what a batch may decompress to; the default is
+// 16 MiB, and 1 GiB the most. A larger one, or one of zstd that asks for a larger
+// window (8 MiB are always allowed), ends [Subscriber.Run] with an error: there
+// is no telling what it holds, so it is neither skipped nor a dead letter. Each
+// partition that is being handled may take that much memory at once. Producers
+// bound their batches before compression, most to 1 MiB or less.
+func WithMaxBatchBytes(n int) SubscriberOption {
+	return subscriberOption(func(o *subscriberOptions) { o.maxBatchBytes = n })
 }

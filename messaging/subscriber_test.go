@@ -2,6 +2,7 @@ package messaging_test
 
 import (
 	"context"
+	"math"
 	"net"
 	"strings"
 	"testing"
@@ -23,7 +24,7 @@ func TestNewSubscriber(t *testing.T) {
 	t.Parallel()
 	s, err := messaging.NewSubscriber(messaging.DefaultConfig(), "billing", placedMux(),
 		messaging.WithInstanceID("billing-0"), messaging.WithSessionTimeout(time.Minute), messaging.WithDrainTimeout(0),
-		messaging.WithStartLatest(), messaging.WithRetry(1, 0, 0), messaging.WithDeadLetterTopic("dead.{group}"))
+		messaging.WithStartLatest(), messaging.WithMaxBatchBytes(1<<30), messaging.WithRetry(1, 0, 0), messaging.WithDeadLetterTopic("dead.{group}"))
 	require.NoError(t, err)
 	assert.NotNil(t, s)
 }
@@ -58,6 +59,8 @@ func TestNewSubscriberRefuses(t *testing.T) {
 		{name: "long dead-letter topic", opt: messaging.WithDeadLetterTopic("{topic}" + strings.Repeat("x", 240)), want: "249"},
 		{name: "session timeout", opt: messaging.WithSessionTimeout(0), want: "WithSessionTimeout(0s)"},
 		{name: "drain timeout", opt: messaging.WithDrainTimeout(-1), want: "WithDrainTimeout(-1ns)"},
+		{name: "no batch", opt: messaging.WithMaxBatchBytes(0), want: "WithMaxBatchBytes(0)"},
+		{name: "endless batch", opt: messaging.WithMaxBatchBytes(math.MaxInt32), want: "WithMaxBatchBytes(2147483647)"},
 		{name: "retry", opt: messaging.WithRetry(0, 0, 0), want: "WithRetry: 0 attempts"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

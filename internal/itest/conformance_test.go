@@ -39,6 +39,7 @@ func TestConformance(t *testing.T) {
 			{"subscribe: resumes", subscribeResumes},
 			{"subscribe: large poison", subscribeLargePoison},
 			{"subscribe: from the latest on", subscribeLatest},
+			{"subscribe: a batch that is too large", subscribeLargeBatch},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()

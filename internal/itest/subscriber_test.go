@@ -390,6 +390,33 @@ func subscribeLargePoison(t *testing.T, b broker) {
 	assert.Len(t, dead[0].Value, len(large))
 }
 
+// subscribeLargeBatch: what decompresses to more than is allowed ends Run, which says what to do about it, and doing so helps.
+func subscribeLargeBatch(t *testing.T, b broker) {
+	c := newConsuming(t, b, 1)
+	got := make(chan int, 10)
+	messaging.HandleRecord(&c.mux, (*numbered)(nil).Topic().String(), func(_ context.Context, r messaging.Record) error {
+		got <- len(r.Value)
+		return nil
+	})
+	const large = 17 << 20
+	res, err := b.admin().Produce(t.Context(), &kafka.ProduceRequest{
+		Topic: c.topic, Partition: 0, RequiredAcks: kafka.RequireAll, Compression: kafka.Gzip,
+		Records: kafka.NewRecordReader(kafka.Record{Value: protocol.NewBytes(make([]byte, large))}),
+	})
+	require.NoError(t, err)
+	require.NoError(t, res.Error)
+	s, err := messaging.NewSubscriber(c.cfg, c.group, &c.mux)
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	err = s.Run(ctx)
+	require.ErrorContains(t, err, "raise WithMaxBatchBytes, which is 16777216")
+	require.ErrorContains(t, err, "offset 0 of "+c.topic+"/0")
+	assert.Empty(t, got)
+	c.run(t, messaging.WithMaxBatchBytes(18<<20))
+	assert.Equal(t, large, next(t, got))
+}
+
 // subscribeLatest: a new group may begin with what comes, and an old one is not moved by it.
 func subscribeLatest(t *testing.T, b broker) {
 	c := newConsuming(t, b, 1)
