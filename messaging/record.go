@@ -22,7 +22,7 @@ type Record struct {
 	Key       []byte // nil: no key, and so no order
 	Value     []byte // nil: a tombstone
 	Headers   []Header
-	Timestamp time.Time // milliseconds are kept; zero: the moment of publishing
+	Timestamp time.Time // milliseconds are kept, and the topic's retention counts from it; zero: the moment of publishing
 }
 
 // The sets of headers that Config.Headers names.

@@ -39,7 +39,8 @@ func newPublisher(t testing.TB, cfg messaging.Config) *messaging.KafkaPublisher 
 
 // publishGuideEvents: what the library writes is read by librdkafka and by the Java client, and is the guide's.
 func publishGuideEvents(t *testing.T, b broker) {
-	topic := b.topic(t, 1)
+	// The guide's events are of 2025: the broker's retention would delete them, when it comes by.
+	topic := b.topic(t, 1, kafka.ConfigEntry{ConfigName: "retention.ms", ConfigValue: "-1"})
 	var want []message
 	for i, kind := range []struct {
 		name  string
