@@ -194,7 +194,7 @@ func (r *Reader) Next() (*Record, error) {
 			if r.left == 0 && len(r.body) == 0 {
 				r.pos = max(r.pos, r.head.last()+1)
 			}
-			if rec == nil { // below the fetch offset
+			if rec == nil { // below the position
 				continue
 			}
 			return rec, nil
@@ -270,7 +270,7 @@ func isAbortMarker(h *header) bool {
 	return !f.bad && len(key) >= 4 && binary.BigEndian.Uint16(key[2:]) == abortMarker
 }
 
-// record reads one record; nil when it lies below the fetch offset.
+// record reads one record; nil when it lies below the fetch offset, or, as it must not, below what was delivered before.
 func (r *Reader) record() (*Record, error) {
 	f := fields{b: r.body}
 	size := f.length()
@@ -287,7 +287,7 @@ func (r *Reader) record() (*Record, error) {
 	}
 	r.delta = int32(delta)
 	offset := r.head.base + delta
-	if offset < r.params.Offset {
+	if offset < r.pos {
 		return nil, nil //nolint:nilnil // documented above
 	}
 	rec := &Record{
