@@ -37,7 +37,9 @@ type consuming struct {
 
 func newConsuming(t *testing.T, b broker, partitions int) *consuming {
 	t.Helper()
-	c := &consuming{b: b, topic: b.topic(t, partitions), group: b.name("group")}
+	// Some records are older than the broker's retention.
+	kept := kafka.ConfigEntry{ConfigName: "retention.ms", ConfigValue: "-1"}
+	c := &consuming{b: b, topic: b.topic(t, partitions, kept), group: b.name("group")}
 	c.dead = c.topic + "-dlt"
 	c.cfg = b.storyConfig(c.topic)
 	c.quick = messaging.WithRetry(3, 10*time.Millisecond, 20*time.Millisecond)
