@@ -63,6 +63,10 @@ type Params struct {
 // and some seconds at most. A broker that is away, or a topic that is
 // not there yet, is waited for.
 //
+// A handler that goes on although its context has ended outlives Run; another
+// Run does not know of it, and may handle its partition meanwhile. A topic that is
+// deleted and created anew under a running member goes on at the old offset where the new one has grown beyond it.
+//
 // Its error is one that another try would meet again: Handle's own, a
 // [*PanicError], a [*wire.AuthError], an authorization's [kerr.Code], a static
 // member's ID that another one took ([kerr.FencedInstanceId]), a [*recordbatch.BatchError],

@@ -84,7 +84,6 @@ func newFetcher(s *session) *fetcher {
 // run fetches until the session's feed ends.
 func (f *fetcher) run() {
 	ctx := f.s.feed
-	defer f.dropOutages()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -247,10 +246,12 @@ func (f *fetcher) ask(ctx context.Context, id int32, req request, timeout time.D
 	}
 	parts := make([]opened, 0, len(answer))
 	for _, a := range answer {
-		c := asked[topicPartition{a.topic, a.partition}]
+		tp := topicPartition{a.topic, a.partition}
+		c := asked[tp]
 		if c == nil {
 			continue
 		}
+		delete(asked, tp) // one named twice counts once: its queue has room for one
 		o := opened{fetched: a, cursor: c}
 		if a.code == kerr.None && len(a.set) > 0 {
 			// A copy of its own: one small set that waits must not hold the whole frame. c.next does not change while c is busy.
@@ -299,7 +300,11 @@ func (f *fetcher) apply(o *opened) bool {
 
 // push gives a set to the worker. Its queue is empty: it was when it was asked for.
 func (f *fetcher) push(c *cursor, set *recordbatch.Reader) {
-	c.p.queue <- set
+	select {
+	case c.p.queue <- set:
+	case <-f.s.feed.Done():
+		return
+	}
 	c.next = set.End()
 	i := slices.Index(f.order, c)
 	f.order = append(slices.Delete(f.order, i, i+1), c)
@@ -365,16 +370,6 @@ func (f *fetcher) brokerWorks(id int32, b *broker) {
 		b.tries, f.refreshes = 0, 0
 		f.s.m.out.ok(f.s.feed, brokerName(id))
 	}
-}
-
-func (f *fetcher) dropOutages() {
-	for id := range f.brokers {
-		f.s.m.out.drop(brokerName(id))
-	}
-	for tp := range f.cursors {
-		f.s.m.out.drop(tp.String())
-	}
-	f.s.m.out.drop("metadata")
 }
 
 // groupByTopic keeps the order of the topics by their first partition, and of the partitions within a topic.

@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/expensevault/sharedlibrary/internal/recordbatch"
 )
 
 // testFetcher fetches partitions of broker 1, which it never reaches.
@@ -50,4 +53,47 @@ func TestEveryPauseIsWaitedFor(t *testing.T) {
 	f.refresh(now)
 	assert.False(t, f.refreshing)
 	assert.Equal(t, time.Millisecond, f.nextTry(now))
+}
+
+func TestAPushEndsWithTheSession(t *testing.T) {
+	t.Parallel()
+	f := testFetcher(t, topicPartition{"t", 0})
+	f.push(f.order[0], emptySet(t))
+	f.s.stopFeed()
+	f.push(f.order[0], emptySet(t))
+	assert.Len(t, f.order[0].p.queue, 1)
+}
+
+// emptySet is a set of no batch at offset 7.
+func emptySet(t *testing.T) *recordbatch.Reader {
+	t.Helper()
+	set, err := recordbatch.Open(nil, recordbatch.DecodeParams{Topic: "t", Partition: 0, Offset: 7, Aborted: nil, MaxBatchBytes: 1})
+	require.NoError(t, err)
+	return set
+}
+
+func TestAnOutageEndsWithTheSession(t *testing.T) {
+	t.Parallel()
+	o := &outage{log: slog.New(slog.DiscardHandler)}
+	o.fail(t.Context(), "commits", assert.AnError)
+	o.fail(t.Context(), coordinatorDown, assert.AnError)
+	o.end()
+	assert.Equal(t, map[string]struct{}{coordinatorDown: {}}, o.bad)
+}
+
+func TestAStaticMemberNeedsBrokersThatKnowOne(t *testing.T) {
+	t.Parallel()
+	assert.EqualValues(t, 5, joinRequest(&Params{InstanceID: "i"}, "", nil).low)
+}
+
+func TestTopicsThatAreNotOursAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	f := testFetcher(t)
+	f.s.p.Topics = []string{"a"}
+	s := newSession(t.Context(), f.s.m, &generation{assigned: []topicPartitions{{"a", []int32{1}}, {"b", []int32{2}}}}, nil)
+	assert.Len(t, s.parts, 1)
+	assert.Equal(t, []string{"b"}, s.stray)
+	s.stopFeed()
+	s.stopWork()
+	s.stopLife()
 }

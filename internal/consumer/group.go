@@ -19,6 +19,7 @@ type generation struct {
 	id       int32
 	member   string
 	synced   time.Time // when SyncGroup was sent
+	first    bool      // the member was not one before: what a static one is given may be what it had in an earlier life
 	assigned []topicPartitions
 	// watched holds, for the group's leader, how many partitions each topic had when they were assigned; nil for others.
 	watched map[string]int
@@ -30,6 +31,10 @@ type member struct {
 	log *slog.Logger
 	out *outage
 	id  string // as the coordinator gave it, "" before; owned by join and its caller
+
+	// renewed is told in the subscription: a broker begins a rebalance for a known
+	// member only when that changes. Owned by join, and by the session between two joins.
+	renewed byte
 
 	mu     sync.Mutex
 	broker int32
@@ -131,6 +136,10 @@ func (m *member) join(ctx context.Context) (*generation, error) {
 
 func (m *member) tryJoin(ctx context.Context) (*generation, error) {
 	sub := subscription{topics: m.p.Topics, generation: -1}
+	if m.renewed > 0 {
+		sub.userData = []byte{m.renewed}
+	}
+	first := m.id == ""
 	// The answer waits until every member has joined, or has used up its rebalance timeout.
 	slow := m.p.RebalanceTimeout + requestTimeout
 	r, v, err := m.call(ctx, cluster.Group, joinRequest(m.p, m.id, sub.encode()), slow)
@@ -154,7 +163,7 @@ func (m *member) tryJoin(ctx context.Context) (*generation, error) {
 		return nil, fmt.Errorf("the group chose the protocol %q: %w", a.protocol, kerr.InconsistentGroupProtocol)
 	}
 	m.id = a.member
-	g := &generation{id: a.generation, member: a.member}
+	g := &generation{id: a.generation, member: a.member, first: first}
 	var assignments map[string][]topicPartitions
 	if a.leader == a.member {
 		if assignments, g.watched, err = m.assign(ctx, a.members); err != nil {

@@ -19,7 +19,11 @@ type request struct {
 func millis(d time.Duration) int32 { return int32(d / time.Millisecond) }
 
 func joinRequest(p *Params, memberID string, metadata []byte) request {
-	return request{protocol.JoinGroup, 2, 5, func(w *writer, v int16) {
+	low := int16(2)
+	if p.InstanceID != "" {
+		low = 5 // before it an instance ID means nothing: the member would be a dynamic one that never leaves
+	}
+	return request{protocol.JoinGroup, low, 5, func(w *writer, v int16) {
 		w.str(p.Group)
 		w.i32(millis(p.SessionTimeout))
 		w.i32(millis(p.RebalanceTimeout))

@@ -138,7 +138,11 @@ func (f *fetcher) found(c *cursor, offset int64) {
 			f.s.fail(&OutOfRangeError{Topic: c.p.topic, Partition: c.p.partition, Offset: c.next, Start: offset})
 			return
 		}
-		f.s.log.WarnContext(f.s.feed, "the group's offset is out of range, going on where the log begins", "messaging.destination.name", c.p.topic,
+		text := "the group's offset is out of range, going on where the log begins"
+		if offset <= c.next {
+			text = "the group's offset is out of range, beyond the log's end (was the topic created anew?), handling all of the log"
+		}
+		f.s.log.WarnContext(f.s.feed, text, "messaging.destination.name", c.p.topic,
 			"messaging.destination.partition.id", c.p.partition, "messaging.kafka.offset", c.next, "start", offset, "skipped", max(0, offset-c.next))
 	}
 	set, err := recordbatch.Open(nil, recordbatch.DecodeParams{

@@ -52,6 +52,17 @@ func (o *outage) ok(ctx context.Context, what string) {
 	}
 }
 
+// end forgets, when a session ends, all that only a session has to do with: the next one finds out anew.
+func (o *outage) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for what := range o.bad {
+		if what != coordinatorDown {
+			delete(o.bad, what)
+		}
+	}
+}
+
 // drop notes that something no longer matters, which is not to say that it works.
 func (o *outage) drop(what string) {
 	o.mu.Lock()

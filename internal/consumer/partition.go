@@ -98,8 +98,13 @@ func (s *session) handleSet(p *partition, set *recordbatch.Reader) bool {
 }
 
 func (s *session) handle(rec *recordbatch.Record) (err error) {
+	returned := false
 	defer func() {
-		if v := recover(); v != nil {
+		v := recover()
+		if v == nil && !returned { // nobody would hear an error: the goroutine ends here
+			s.fail(fmt.Errorf("consumer: handle offset %d of %s/%d: the handler ended its goroutine (runtime.Goexit); it has to return", rec.Offset, rec.Topic, rec.Partition))
+		}
+		if v != nil {
 			err = &PanicError{Value: v, Stack: debug.Stack()}
 			s.log.ErrorContext(s.work, "handler panicked", "error", err, "messaging.destination.name", rec.Topic,
 				"messaging.destination.partition.id", rec.Partition, "messaging.kafka.offset", rec.Offset, "exception.stacktrace", string(debug.Stack()))
@@ -107,5 +112,7 @@ func (s *session) handle(rec *recordbatch.Record) (err error) {
 	}()
 	ctx, cancel := context.WithCancel(s.work)
 	defer cancel()
-	return s.p.Handle(ctx, rec)
+	err = s.p.Handle(ctx, rec)
+	returned = true
+	return err
 }

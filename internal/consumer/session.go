@@ -28,6 +28,7 @@ type session struct {
 	gen     *generation
 	parts   []*partition
 	running map[topicPartition]chan struct{}
+	stray   []string // topics that were assigned and are not ours
 
 	feed, work, life             context.Context //nolint:containedctx // three lifetimes of one object, shared by its goroutines
 	stopFeed, stopWork, stopLife context.CancelFunc
@@ -54,6 +55,10 @@ func newSession(ctx context.Context, m *member, g *generation, running map[topic
 	s.feed, s.stopFeed = context.WithCancel(ctx)
 	seen := map[topicPartition]bool{}
 	for _, tps := range g.assigned {
+		if !m.subscribes(tps.topic) {
+			s.stray = append(s.stray, tps.topic)
+			continue
+		}
 		for _, id := range tps.partitions {
 			tp := topicPartition{tps.topic, id}
 			if id >= 0 && !seen[tp] {
@@ -71,6 +76,13 @@ func newSession(ctx context.Context, m *member, g *generation, running map[topic
 func (s *session) run(ctx context.Context) ending {
 	s.log.InfoContext(ctx, "joined the group", "partitions", len(s.parts), "leader", s.gen.watched != nil)
 	s.m.logMissing(ctx, s.gen)
+	if len(s.stray) > 0 {
+		s.log.WarnContext(ctx, "partitions of topics without a subscription are left alone", "topics", s.stray)
+		if s.gen.first && s.p.InstanceID != "" { // the subscription of this member's earlier life: share out anew, once
+			s.m.renewed++
+			s.rejoin()
+		}
+	}
 	s.tasks.Go(s.beat)
 	if s.gen.watched != nil {
 		s.tasks.Go(s.watch)
@@ -97,6 +109,7 @@ func (s *session) run(ctx context.Context) ending {
 	s.stopWork()
 	s.stopLife()
 	s.tasks.Wait()
+	s.m.out.end()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.log.InfoContext(ctx, "gave the partitions up", "partitions", len(s.parts), "lost", s.end.lost)

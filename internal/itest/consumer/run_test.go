@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strconv"
 	"testing"
 
@@ -154,4 +155,21 @@ func TestAPanicOfTheHandlerEndsRun(t *testing.T) {
 		assert.Equal(t, "boom", pe.Value)
 		assert.EqualValues(t, 2, k.committed(t, group, topic, 0))
 	})
+}
+
+func TestAHandlerThatEndsItsGoroutineEndsRun(t *testing.T) {
+	t.Parallel()
+	k := fake(t)
+	topic, group := k.topic(t, 1), unique(t, "group")
+	k.produce(t, topic, 0, numbers(0, 3)...)
+	m := k.start(t, group, []string{topic}, func(p *consumer.Params) {
+		p.Handle = func(_ context.Context, rec *recordbatch.Record) error {
+			if rec.Offset == 2 {
+				runtime.Goexit()
+			}
+			return nil
+		}
+	})
+	require.ErrorContains(t, m.wait(), "handle offset 2 of "+topic+"/0: the handler ended its goroutine")
+	assert.EqualValues(t, 2, k.committed(t, group, topic, 0))
 }
