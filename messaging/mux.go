@@ -2,7 +2,6 @@ package messaging
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"runtime"
@@ -59,7 +58,7 @@ func (m *Mux) Topics() []string {
 // change and keep. A record that does not hold such an event never reaches fn;
 // it is a [DecodeError]. Such are:
 //
-//   - a body that [events.Decode] refuses;
+//   - a body that [events.Decode], or the subscriber's [Codec], refuses;
 //   - a body without an eventId, for handlers tell a redelivery by it;
 //   - a tombstone: a record without a body. Whoever gives tombstones a meaning
 //     uses [HandleRecord].
@@ -86,9 +85,9 @@ func Handle[E any, P interface {
 	}
 	m.register(&route{
 		topic: topic.String(),
-		decode: func(r *Record) (events.IntegrationEvent, error) {
+		decode: func(ctx context.Context, r *Record) (events.IntegrationEvent, error) {
 			e := P(new(E))
-			return e, decodeEvent(r, e)
+			return e, decodeEvent(ctx, r, e)
 		},
 		handle: func(ctx context.Context, r Record) error {
 			e, err := decodedEvent[E, P](ctx, &r)
@@ -140,7 +139,7 @@ type route struct {
 	topic   string // by its default name
 	place   string // file:line of the registration
 	options handlerOptions
-	decode  func(*Record) (events.IntegrationEvent, error) // nil: records are handled as they are
+	decode  func(context.Context, *Record) (events.IntegrationEvent, error) // nil: records are handled as they are
 	handle  HandlerFunc
 	chain   HandlerFunc // middleware around handle, nil until it is needed; guarded by Mux.mu
 }
@@ -187,7 +186,7 @@ func (m *Mux) deliver(ctx context.Context, rt *route, r Record) (id uuid.UUID, e
 	ctx = tracing.Extract(ctx, r.Headers)
 	ctx = tracing.WithCausationID(ctx, "") // the headers name what caused the record, not what it causes
 	if rt.decode != nil {
-		e, err := rt.decode(&r)
+		e, err := rt.decode(ctx, &r)
 		if err != nil {
 			return id, err
 		}
@@ -247,33 +246,10 @@ func decodedEvent[E any, P interface {
 		}
 	}
 	e := P(new(E))
-	return e, decodeEvent(r, e)
+	return e, decodeEvent(ctx, r, e)
 }
 
 // sameBytes reports whether a and b are the same memory.
 func sameBytes(a, b []byte) bool {
 	return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0]
-}
-
-// decodeEvent reads r into e. Its error is a [DecodeError].
-func decodeEvent(r *Record, e events.IntegrationEvent) error {
-	err := decodeBody(r, e)
-	if err == nil {
-		return nil
-	}
-	return &DecodeError{Topic: r.Topic, Type: fmt.Sprintf("%T", e), Err: err}
-}
-
-func decodeBody(r *Record, e events.IntegrationEvent) (err error) {
-	defer recovered(&err) // of the type's own UnmarshalJSON
-	if r.Value == nil {
-		return errors.New("it is a tombstone: it has no body")
-	}
-	if err := events.Decode(r.Value, e); err != nil {
-		return err
-	}
-	if e.Metadata().EventID == uuid.Nil {
-		return errors.New("the body has no eventId")
-	}
-	return nil
 }

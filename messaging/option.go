@@ -23,8 +23,9 @@ type HandlerOption interface{ applyHandler(*handlerOptions) }
 
 // commonOptions are those of every connection to Kafka.
 type commonOptions struct {
-	log  *slog.Logger
-	dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	log   *slog.Logger
+	dial  func(ctx context.Context, network, addr string) (net.Conn, error)
+	codec Codec // nil: the default
 }
 
 type commonOption func(*commonOptions)

@@ -47,6 +47,7 @@ func Encode(ctx context.Context, e events.IntegrationEvent) (Record, error) {
 type encoder struct {
 	headers string
 	topics  map[string]string
+	codec   Codec // nil: the default
 }
 
 func (enc encoder) encode(ctx context.Context, e events.IntegrationEvent) (Record, error) {
@@ -71,7 +72,7 @@ func (enc encoder) encode(ctx context.Context, e events.IntegrationEvent) (Recor
 	fail := func(err error) (Record, error) {
 		return Record{}, &PublishError{Topic: r.Topic, EventID: b.EventID, Err: err}
 	}
-	value, err := events.Encode(e)
+	value, err := appendBody(enc.codec, nil, e)
 	if err != nil {
 		return fail(fmt.Errorf("%w: %w", ErrInvalidEvent, err))
 	}
@@ -120,7 +121,7 @@ func (enc encoder) appendHeaders(ctx context.Context, b *events.Base, topic, key
 			hs = append(hs, Header{Key: name, Value: []byte(value)})
 		}
 	}
-	add("content-type", "application/json")
+	add("content-type", contentType(enc.codec))
 	if enc.headers == HeadersBasic {
 		add("correlation-id", b.CorrelationID)
 		add("causation-id", b.CausationID)

@@ -151,7 +151,7 @@ func (s *Subscriber) Run(ctx context.Context) error {
 		// Not PublishRecords: a record that one broker has taken may be larger than what we would send as our own.
 		return dead.publish(ctx, []Record{r}, []uuid.UUID{r.eventID()})
 	}
-	err = consumer.Run(ctx, s.engineParams(conns, &deliver))
+	err = consumer.Run(contextWithCodec(ctx, s.opts.codec), s.engineParams(conns, &deliver))
 	if errors.Is(err, errStopping) {
 		err = nil
 	}

@@ -40,6 +40,7 @@ func TestConformance(t *testing.T) {
 			{"subscribe: large poison", subscribeLargePoison},
 			{"subscribe: from the latest on", subscribeLatest},
 			{"subscribe: a batch that is too large", subscribeLargeBatch},
+			{"both: a codec of the service's own", ownCodec},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
