@@ -109,7 +109,7 @@ func TestCodecDecodes(t *testing.T) {
 	r, err := encoder{codec: o.codec}.encode(t.Context(), p.event)
 	require.NoError(t, err)
 	p.rec.Value = r.Value
-	require.NoError(t, p.handle(ctx, p.rec))
+	require.NoError(t, p.run(ctx))
 	assert.Equal(t, []int{7, 7}, got)
 	assert.Equal(t, 1, calls)
 	assert.Empty(t, p.sent)
@@ -117,16 +117,16 @@ func TestCodecDecodes(t *testing.T) {
 
 	// What the codec refuses, and what it stumbles over, is dead-lettered at once.
 	p.rec.Value = []byte("{}")
-	require.NoError(t, p.handle(ctx, p.rec))
+	require.NoError(t, p.run(ctx))
 	require.Len(t, p.sent, 1)
 	assert.Contains(t, header(p.sent[0], "dlt-error-message"), "the frame is missing")
-	require.NoError(t, p.handle(contextWithCodec(ctx, failing{}), p.rec))
+	require.NoError(t, p.run(contextWithCodec(ctx, failing{})))
 	require.Len(t, p.sent, 2)
 	assert.Contains(t, header(p.sent[1], "dlt-error-message"), "cannot read that")
 	assert.Equal(t, "1", header(p.sent[1], "dlt-attempts"))
 
 	// A subscriber without a codec has the default, whoever runs it.
 	p.rec.Value = r.Value[1:]
-	require.NoError(t, p.handle(contextWithCodec(ctx, nil), p.rec))
+	require.NoError(t, p.run(contextWithCodec(ctx, nil)))
 	assert.Equal(t, []int{7, 7, 7, 7}, got)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/expensevault/sharedlibrary/events"
+	"github.com/expensevault/sharedlibrary/internal/consumer"
 	"github.com/expensevault/sharedlibrary/internal/recordbatch"
 )
 
@@ -41,6 +42,35 @@ type pipelineTest struct {
 	created time.Time // until when it refuses; zero: for ever
 	tries   int       // to write there
 	stop    context.CancelFunc
+	stopped context.Context //nolint:containedctx // ends with stop
+	lost    bool            // whether the partition is another member's
+}
+
+// errUnfinished is what run returns for a record that is to be handled again.
+var errUnfinished = errors.New("not finished")
+
+func (p *pipelineTest) Owned(ctx context.Context) bool { return !p.lost && ctx.Err() == nil }
+func (p *pipelineTest) Draining() bool                 { return p.stopped.Err() != nil }
+
+// run does what the engine does with a record.
+func (p *pipelineTest) run(ctx context.Context) error {
+	w := consumer.Work{Records: []*recordbatch.Record{p.rec}, Attempt: 1, Guard: p}
+	for {
+		err := p.handle(ctx, &w)
+		var again *consumer.Again
+		if !errors.As(err, &again) {
+			return err
+		}
+		w.Attempt++
+		select {
+		case <-time.After(again.After):
+		case <-p.stopped.Done():
+		case <-ctx.Done():
+		}
+		if p.Draining() || ctx.Err() != nil || p.lost {
+			return errUnfinished
+		}
+	}
 }
 
 func newPipelineTest(t *testing.T, handle func(context.Context, *paid) error, opts ...HandlerOption) *pipelineTest {
@@ -53,12 +83,11 @@ func newPipelineTest(t *testing.T, handle func(context.Context, *paid) error, op
 		Topic: "paid-here", Partition: 3, Offset: 42, Timestamp: r.Timestamp, Key: r.Key, Value: r.Value, Headers: r.Headers,
 	}
 	stop, cancel := context.WithCancel(t.Context())
-	p.stop = cancel
+	p.stopped, p.stop = stop, cancel
 	p.pipeline = &pipeline{
 		log: slog.New(slog.NewJSONHandler(&p.log, nil)), mux: &p.mux, group: "billing", retry: defaultRetry(),
 		routes:           map[string]*route{"paid-here": p.mux.route("shop.order.paid")},
 		deadLetterTopics: map[string]string{"paid-here": "paid-here-dlt"},
-		stopping:         stop.Done(),
 		write: func(_ context.Context, r Record) error {
 			p.tries++
 			if p.refuse != nil && (p.created.IsZero() || time.Now().Before(p.created)) {
@@ -109,7 +138,7 @@ func TestHandledAtOnce(t *testing.T) {
 		got, _ = DeliveryFrom(ctx)
 		return nil
 	})
-	require.NoError(t, p.handle(t.Context(), p.rec))
+	require.NoError(t, p.run(t.Context()))
 	assert.Equal(t, Delivery{
 		Topic: "paid-here", Partition: 3, Offset: 42, Attempt: 1, Group: "billing",
 		Key: p.rec.Key, Headers: p.rec.Headers, Time: p.rec.Timestamp,
@@ -133,7 +162,7 @@ func TestFailsTwiceThenSucceeds(t *testing.T) {
 			}
 			return nil
 		})
-		require.NoError(t, p.handle(t.Context(), p.rec))
+		require.NoError(t, p.run(t.Context()))
 		assert.Equal(t, []int{1, 2, 3}, attempts)
 		assert.Empty(t, p.sent)
 		// Pauses of 250 and 500 ms, less up to a half.
@@ -168,7 +197,7 @@ func TestSpentRetriesAreDeadLettered(t *testing.T) {
 			Header{Key: "binary", Value: []byte{0, 0xff}}, Header{Key: "binary", Value: nil},
 			Header{Key: "dlt-attempts", Value: []byte("99")}, Header{Key: "dlt-attempts", Value: []byte("98")},
 			Header{Key: "dlt-of-theirs", Value: []byte("stays")})
-		require.NoError(t, p.handle(t.Context(), p.rec))
+		require.NoError(t, p.run(t.Context()))
 		assert.Equal(t, 3, attempts)
 		require.Len(t, p.sent, 1)
 		dead := p.sent[0]
@@ -213,7 +242,7 @@ func TestPermanentIsDeadLetteredAtOnce(t *testing.T) {
 			return fmt.Errorf("wrapped: %w", Permanent(fmt.Errorf("again: %w", context.DeadlineExceeded)))
 		})
 		begin := time.Now()
-		require.NoError(t, p.handle(t.Context(), p.rec))
+		require.NoError(t, p.run(t.Context()))
 		assert.Equal(t, 1, attempts)
 		assert.Zero(t, time.Since(begin))
 		require.Len(t, p.sent, 1)
@@ -233,7 +262,7 @@ func TestUndecodableIsDeadLetteredAtOnce(t *testing.T) {
 			t.Parallel()
 			p := newPipelineTest(t, func(context.Context, *paid) error { t.Error("was handled"); return nil })
 			p.rec.Value = value
-			require.NoError(t, p.handle(t.Context(), p.rec))
+			require.NoError(t, p.run(t.Context()))
 			require.Len(t, p.sent, 1)
 			assert.Equal(t, value, p.sent[0].Value)
 			assert.Equal(t, value == nil, p.sent[0].Value == nil, "a tombstone stays one")
@@ -248,7 +277,7 @@ func TestUndecodableIsDeadLetteredAtOnce(t *testing.T) {
 func TestPanicIsRetriedAndItsStackLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipelineTest(t, func(context.Context, *paid) error { panic("the cause") })
-		require.NoError(t, p.handle(t.Context(), p.rec))
+		require.NoError(t, p.run(t.Context()))
 		require.Len(t, p.sent, 1)
 		assert.Equal(t, "panic", header(p.sent[0], "dlt-error-type"))
 		assert.Equal(t, "panic: the cause", header(p.sent[0], "dlt-error-message"))
@@ -295,7 +324,7 @@ func TestErrorThatPanics(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newPipelineTest(t, func(context.Context, *paid) error { return tc.fail() })
-				require.NoError(t, p.handle(t.Context(), p.rec))
+				require.NoError(t, p.run(t.Context()))
 				require.Len(t, p.sent, 1)
 				assert.Equal(t, tc.attempts, header(p.sent[0], "dlt-attempts"))
 				assert.Equal(t, "panic", header(p.sent[0], "dlt-error-type"))
@@ -321,7 +350,7 @@ func TestRetryAfterSetsThePause(t *testing.T) {
 			return nil
 		})
 		begin := time.Now()
-		require.NoError(t, p.handle(t.Context(), p.rec))
+		require.NoError(t, p.run(t.Context()))
 		assert.Equal(t, time.Hour, time.Since(begin))
 	})
 }
@@ -332,7 +361,7 @@ func TestHandlersOwnContextErrorIsAFailure(t *testing.T) {
 		for _, cause := range []error{context.Canceled, context.DeadlineExceeded} {
 			var attempts int
 			p := newPipelineTest(t, func(context.Context, *paid) error { attempts++; return cause })
-			require.NoError(t, p.handle(t.Context(), p.rec))
+			require.NoError(t, p.run(t.Context()))
 			assert.Equal(t, 5, attempts)
 			assert.Len(t, p.sent, 1)
 		}
@@ -343,11 +372,11 @@ func TestStopEndsThePause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipelineTest(t, func(context.Context, *paid) error { return errors.New("failed") }, WithRetry(2, time.Hour, time.Hour))
 		done := make(chan error, 1)
-		go func() { done <- p.handle(t.Context(), p.rec) }()
+		go func() { done <- p.run(t.Context()) }()
 		synctest.Wait()
 		begin := time.Now()
 		p.stop()
-		require.ErrorIs(t, <-done, errStopping)
+		require.ErrorIs(t, <-done, errUnfinished)
 		assert.Zero(t, time.Since(begin))
 		assert.Empty(t, p.sent)
 	})
@@ -358,10 +387,10 @@ func TestLostPartitionEndsThePause(t *testing.T) {
 		p := newPipelineTest(t, func(context.Context, *paid) error { return errors.New("failed") }, WithRetry(2, time.Hour, time.Hour))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- p.handle(ctx, p.rec) }()
+		go func() { done <- p.run(ctx) }()
 		synctest.Wait()
 		cancel()
-		require.ErrorIs(t, <-done, context.Canceled)
+		require.ErrorIs(t, <-done, errUnfinished)
 		assert.Empty(t, p.sent)
 	})
 }
@@ -371,15 +400,15 @@ func TestFailureWhileStoppingIsUnfinished(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p *pipelineTest
 		p = newPipelineTest(t, func(context.Context, *paid) error { p.stop(); return errors.New("database is closed") }, WithRetry(1, 0, 0))
-		require.ErrorIs(t, p.handle(t.Context(), p.rec), errStopping)
+		require.ErrorIs(t, p.run(t.Context()), errUnfinished)
 		assert.Empty(t, p.sent)
 		assert.Equal(t, "INFO", levels(p.lines(t)))
 
 		p = newPipelineTest(t, func(context.Context, *paid) error { p.stop(); return nil })
-		require.NoError(t, p.handle(t.Context(), p.rec), "what is done is done")
+		require.NoError(t, p.run(t.Context()), "what is done is done")
 
 		p = newPipelineTest(t, func(context.Context, *paid) error { p.stop(); return Permanent(errors.New("no")) })
-		require.NoError(t, p.handle(t.Context(), p.rec))
+		require.NoError(t, p.run(t.Context()))
 		assert.Len(t, p.sent, 1)
 	})
 }
@@ -388,7 +417,7 @@ func TestFailureOfALostPartitionIsUnfinished(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	p := newPipelineTest(t, func(ctx context.Context, _ *paid) error { cancel(); return Permanent(ctx.Err()) })
-	require.ErrorIs(t, p.handle(ctx, p.rec), context.Canceled)
+	require.ErrorIs(t, p.run(ctx), errUnfinished)
 	assert.Empty(t, p.sent)
 }
 
@@ -398,7 +427,7 @@ func TestDeadLetterThatCannotBeWritten(t *testing.T) {
 		p.refuse = &PublishError{Topic: "paid-here-dlt", Err: ErrUnknownTopic}
 		p.created = time.Now().Add(time.Hour)
 		begin := time.Now()
-		require.NoError(t, p.handle(t.Context(), p.rec))
+		require.NoError(t, p.run(t.Context()))
 		assert.GreaterOrEqual(t, time.Since(begin), time.Hour, "the record is not finished before")
 		assert.LessOrEqual(t, time.Since(begin), time.Hour+10*time.Second)
 		assert.Greater(t, p.tries, 300, "at least every 10 s")
@@ -414,15 +443,37 @@ func TestDeadLetterThatCannotBeWritten(t *testing.T) {
 	})
 }
 
+// A handler may take so long that its partition is another member's before it fails.
+func TestNoDeadLetterOfALostPartition(t *testing.T) {
+	t.Parallel()
+	var p *pipelineTest
+	p = newPipelineTest(t, func(context.Context, *paid) error { p.lost = true; return Permanent(errors.New("failed")) })
+	require.ErrorIs(t, p.run(t.Context()), errUnfinished)
+	assert.Zero(t, p.tries)
+}
+
+// Once a record is to be a dead letter its handler is not called again.
+func TestADeadLetterIsTriedAgainWithoutTheHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var attempts int
+		p := newPipelineTest(t, func(context.Context, *paid) error { attempts++; return errors.New("failed") }, WithRetry(2, 0, 0))
+		p.refuse, p.created = errors.New("away"), time.Now().Add(time.Minute)
+		require.NoError(t, p.run(t.Context()))
+		assert.Equal(t, 2, attempts)
+		require.Len(t, p.sent, 1)
+		assert.Equal(t, "2", header(p.sent[0], "dlt-attempts"))
+	})
+}
+
 func TestStopWhileADeadLetterCannotBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPipelineTest(t, func(context.Context, *paid) error { return Permanent(errors.New("failed")) })
 		p.refuse = errors.New("away")
 		done := make(chan error, 1)
-		go func() { done <- p.handle(t.Context(), p.rec) }()
+		go func() { done <- p.run(t.Context()) }()
 		synctest.Wait()
 		p.stop()
-		require.ErrorIs(t, <-done, errStopping)
+		require.ErrorIs(t, <-done, errUnfinished)
 	})
 }
 
@@ -437,7 +488,7 @@ func TestMiddlewareCannotChangeTheDeadLetter(t *testing.T) {
 		}
 	})
 	p.rec.Headers = append(make([]Header, 0, 100), p.rec.Headers...)
-	require.NoError(t, p.handle(t.Context(), p.rec))
+	require.NoError(t, p.run(t.Context()))
 	require.Len(t, p.sent, 1)
 	assert.Empty(t, header(p.sent[0], "added"))
 	assert.Equal(t, p.rec.Key, p.sent[0].Key)

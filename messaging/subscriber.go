@@ -146,15 +146,11 @@ func (s *Subscriber) Run(ctx context.Context) error {
 		return err
 	}
 	deliver := s.deliver
-	deliver.stopping = ctx.Done()
 	deliver.write = func(ctx context.Context, r Record) error {
 		// Not PublishRecords: a record that one broker has taken may be larger than what we would send as our own.
 		return dead.publish(ctx, []Record{r}, []uuid.UUID{r.eventID()})
 	}
 	err = consumer.Run(contextWithCodec(ctx, s.opts.codec), s.engineParams(conns, &deliver))
-	if errors.Is(err, errStopping) {
-		err = nil
-	}
 	if closeErr := dead.Close(); err == nil && closeErr != nil { //nolint:contextcheck // it is bounded, and ctx has ended
 		// Its record is not finished, and will be handled again.
 		deliver.log.WarnContext(ctx, "A dead letter was not acknowledged when the subscriber stopped", "error", closeErr)

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/expensevault/sharedlibrary/internal/cluster"
-	"github.com/expensevault/sharedlibrary/internal/recordbatch"
 )
 
 // OutOfRange says where to go on when the log no longer holds the group's
@@ -51,11 +50,18 @@ type Params struct {
 	StartLatest       bool          // where a group without an offset begins: latest instead of earliest
 	OutOfRange        OutOfRange
 	ReadUncommitted   bool
-	// Handle returns nil when the record is finished. Its error, while ctx lives, ends Run.
-	// Records of one partition are handled in order, one at a time; partitions in parallel.
+	// Concurrency is how many calls of Handle there are at once, in all; 16.
+	Concurrency int
+	// Batch says how many records of a topic one call of Handle may get. Where that
+	// is more than one, a partition's records have one lane, and a call gets what
+	// waits there. Nil: one everywhere.
+	Batch func(topic string) int
+	// Handle returns nil when the work is finished, and an [*Again] to be called with it again. Any other
+	// error, while ctx lives, ends Run. Records of one key are handled in order, one at a time;
+	// different keys, and records without one, in parallel.
 	// ctx ends when the partition belongs to another member, or DrainTimeout has passed.
 	// It carries the values of Run's context, and does not end with it.
-	Handle func(ctx context.Context, rec *recordbatch.Record) error
+	Handle func(ctx context.Context, w *Work) error
 }
 
 // Run joins the group and handles records until ctx ends; then it returns nil
@@ -132,6 +138,7 @@ func (p *Params) complete() error {
 	p.PartitionMaxBytes = orDefault(p.PartitionMaxBytes, 1<<20)
 	p.MaxBatchBytes = orDefault(p.MaxBatchBytes, 16<<20)
 	p.MetadataInterval = orDefault(p.MetadataInterval, 10*time.Second)
+	p.Concurrency = orDefault(p.Concurrency, 16)
 	return nil
 }
 

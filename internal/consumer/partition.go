@@ -74,31 +74,70 @@ func (s *session) consume(p *partition) {
 	}
 }
 
-// handleSet handles record after record; false when the worker has to end.
+// handleSet handles what a set holds; false when the worker has to end.
 func (s *session) handleSet(p *partition, set *recordbatch.Reader) bool {
-	for s.pulse.wait(s.feed) {
-		rec, err := set.Next()
-		if errors.Is(err, io.EOF) {
-			p.done.Store(set.End())
-			return true
-		}
-		if err != nil {
-			s.fail(wrap("decode", err))
-			return false
-		}
-		if err := s.handle(rec); err != nil {
-			if s.work.Err() == nil {
-				s.fail(fmt.Errorf("consumer: handle offset %d of %s: %w", rec.Offset, p, err))
+	most := 1
+	if s.p.Batch != nil {
+		most = max(1, s.p.Batch(p.topic))
+	}
+	for end := false; !end; {
+		w := Work{Records: nil, Attempt: 1, State: nil, Guard: s}
+		for len(w.Records) < most && !end {
+			rec, err := set.Next()
+			switch {
+			case errors.Is(err, io.EOF):
+				end = true
+			case err != nil:
+				s.fail(wrap("decode", err))
+				return false
+			default:
+				w.Records = append(w.Records, rec)
 			}
+		}
+		if len(w.Records) > 0 && !s.handleWork(p, &w) {
 			return false
 		}
 		p.done.Store(set.Position())
 	}
+	return true
+}
+
+// handleWork returns when the work is finished; false when the worker has to end.
+func (s *session) handleWork(p *partition, w *Work) bool {
+	for s.pulse.wait(s.feed) {
+		err := s.handle(w)
+		var again *Again
+		switch {
+		case err == nil:
+			return true
+		case errors.As(err, &again):
+			if again.Done > 0 {
+				p.done.Store(w.Records[again.Done-1].Offset + 1)
+				w.Records = w.Records[again.Done:]
+			}
+			w.Attempt++
+			if !sleep(s.feed, again.After) {
+				return false
+			}
+		default:
+			if s.work.Err() == nil {
+				s.fail(fmt.Errorf("consumer: handle offset %d of %s: %w", w.Records[0].Offset, p, err))
+			}
+			return false
+		}
+	}
 	return false
 }
 
-func (s *session) handle(rec *recordbatch.Record) (err error) {
+// Owned implements [Guard].
+func (s *session) Owned(ctx context.Context) bool { return s.pulse.wait(ctx) }
+
+// Draining implements [Guard].
+func (s *session) Draining() bool { return s.feed.Err() != nil }
+
+func (s *session) handle(w *Work) (err error) {
 	returned := false
+	rec := w.Records[0]
 	defer func() {
 		v := recover()
 		if v == nil && !returned { // nobody would hear an error: the goroutine ends here
@@ -112,7 +151,7 @@ func (s *session) handle(rec *recordbatch.Record) (err error) {
 	}()
 	ctx, cancel := context.WithCancel(s.work)
 	defer cancel()
-	err = s.p.Handle(ctx, rec)
+	err = s.p.Handle(ctx, w)
 	returned = true
 	return err
 }

@@ -188,7 +188,8 @@ func (k *kafka) start(t *testing.T, group string, topics []string, change ...fun
 		Cluster: c, Logger: slog.New(m.logs), Group: group, Topics: topics,
 		SessionTimeout: max(k.session, 2*time.Second), RebalanceTimeout: 20 * time.Second, HeartbeatInterval: 50 * time.Millisecond,
 		CommitInterval: 20 * time.Millisecond, DrainTimeout: 10 * time.Second, MetadataInterval: 50 * time.Millisecond,
-		Handle: func(_ context.Context, rec *recordbatch.Record) error {
+		Handle: func(_ context.Context, w *consumer.Work) error {
+			rec := w.Records[0]
 			m.got <- rec
 			return nil
 		},

@@ -16,7 +16,6 @@ import (
 
 	"github.com/expensevault/sharedlibrary/internal/cluster"
 	"github.com/expensevault/sharedlibrary/internal/consumer"
-	"github.com/expensevault/sharedlibrary/internal/recordbatch"
 	"github.com/expensevault/sharedlibrary/internal/wire"
 )
 
@@ -99,7 +98,7 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *network, cl *kgo.Client, start starter) {
 		require.NoError(t, cl.ProduceSync(t.Context(), &kgo.Record{Topic: "topic", Value: []byte("x")}).FirstErr())
 		boom := errors.New("boom")
-		c, done := start(t.Context(), consumer.Params{Handle: func(context.Context, *recordbatch.Record) error { return boom }})
+		c, done := start(t.Context(), consumer.Params{Handle: func(context.Context, *consumer.Work) error { return boom }})
 		require.ErrorIs(t, <-done, boom)
 		c.Close()
 	})
@@ -117,7 +116,7 @@ func TestStopsInBoundedTimeWhenTheNetworkIsCut(t *testing.T) {
 				c, done := start(ctx, consumer.Params{
 					DrainTimeout:   20 * time.Second,
 					CommitInterval: time.Hour, // there is something to commit at the end
-					Handle: func(ctx context.Context, _ *recordbatch.Record) error {
+					Handle: func(ctx context.Context, _ *consumer.Work) error {
 						close(entered)
 						if inside {
 							<-ctx.Done()

@@ -18,7 +18,6 @@ import (
 
 	"github.com/expensevault/sharedlibrary/internal/consumer"
 	"github.com/expensevault/sharedlibrary/internal/kerr"
-	"github.com/expensevault/sharedlibrary/internal/recordbatch"
 )
 
 func TestTheLeaderMoves(t *testing.T) {
@@ -107,7 +106,7 @@ func TestStopsInBoundedTimeWithoutABroker(t *testing.T) {
 			m := k.start(t, group, []string{topic}, func(p *consumer.Params) {
 				p.DrainTimeout = time.Second
 				p.CommitInterval = time.Hour // there is something to commit at the end
-				p.Handle = func(ctx context.Context, _ *recordbatch.Record) error {
+				p.Handle = func(ctx context.Context, _ *consumer.Work) error {
 					entered <- struct{}{}
 					if tc.inside {
 						<-ctx.Done()

@@ -14,7 +14,6 @@ import (
 
 	"github.com/expensevault/sharedlibrary/internal/consumer"
 	"github.com/expensevault/sharedlibrary/internal/kerr"
-	"github.com/expensevault/sharedlibrary/internal/recordbatch"
 )
 
 // judge watches all handlers of a group.
@@ -35,7 +34,8 @@ func newJudge() *judge {
 
 func (j *judge) handle(who string) func(p *consumer.Params) {
 	return func(p *consumer.Params) {
-		p.Handle = func(_ context.Context, rec *recordbatch.Record) error {
+		p.Handle = func(_ context.Context, w *consumer.Work) error {
+			rec := w.Records[0]
 			j.enter(who, rec.Partition, rec.Offset)
 			defer j.leave(rec.Partition)
 			return nil
@@ -161,7 +161,8 @@ func TestARebalanceWaitsForTheHandler(t *testing.T) {
 		slow := true
 		k.start(t, group, []string{topic}, j.handle("a"), func(p *consumer.Params) {
 			handle := p.Handle
-			p.Handle = func(ctx context.Context, rec *recordbatch.Record) error {
+			p.Handle = func(ctx context.Context, w *consumer.Work) error {
+				rec := w.Records[0]
 				if rec.Partition == 1 && slow { // the one that goes to the second member
 					slow = false
 					j.enter("a", rec.Partition, rec.Offset)
@@ -170,7 +171,7 @@ func TestARebalanceWaitsForTheHandler(t *testing.T) {
 					<-release
 					return ctx.Err()
 				}
-				return handle(ctx, rec)
+				return handle(ctx, w)
 			}
 		})
 		receive(t, entered, "record")
@@ -225,7 +226,7 @@ func TestAStaleCommitNeverRewinds(t *testing.T) {
 		a := k.start(t, group, []string{topic}, func(p *consumer.Params) {
 			p.HeartbeatInterval = time.Hour // a third of the session: it does not notice by itself
 			p.SessionTimeout = 20 * time.Second
-			p.Handle = func(ctx context.Context, _ *recordbatch.Record) error {
+			p.Handle = func(ctx context.Context, _ *consumer.Work) error {
 				entered <- ctx
 				<-release
 				return nil
@@ -263,7 +264,8 @@ func TestTheContextEndsWhenThePartitionIsLost(t *testing.T) {
 		var got []int64
 		done := make(chan struct{})
 		a := k.start(t, group, []string{topic}, func(p *consumer.Params) {
-			p.Handle = func(ctx context.Context, rec *recordbatch.Record) error {
+			p.Handle = func(ctx context.Context, w *consumer.Work) error {
+				rec := w.Records[0]
 				if first {
 					first = false
 					entered <- struct{}{}
@@ -311,7 +313,8 @@ func TestALongHandlerKeepsItsMembership(t *testing.T) {
 		calls := make(chan int64, 10)
 		m := k.start(t, group, []string{topic}, func(p *consumer.Params) {
 			p.SessionTimeout = k.session
-			p.Handle = func(ctx context.Context, rec *recordbatch.Record) error {
+			p.Handle = func(ctx context.Context, w *consumer.Work) error {
+				rec := w.Records[0]
 				calls <- rec.Offset
 				select { // the work
 				case <-time.After(k.session + k.session/2):
@@ -337,7 +340,8 @@ func TestStopDrainsForABoundedTime(t *testing.T) {
 		entered, release := make(chan struct{}, 10), make(chan struct{})
 		m := k.start(t, group, []string{topic}, func(p *consumer.Params) {
 			p.DrainTimeout = 300 * time.Millisecond
-			p.Handle = func(ctx context.Context, rec *recordbatch.Record) error {
+			p.Handle = func(ctx context.Context, w *consumer.Work) error {
+				rec := w.Records[0]
 				entered <- struct{}{}
 				if rec.Partition == 0 {
 					<-release
@@ -367,7 +371,7 @@ func TestAHandlerThatIgnoresItsContextDoesNotHoldTheStop(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	m := k.start(t, group, []string{topic}, func(p *consumer.Params) {
 		p.DrainTimeout = time.Millisecond
-		p.Handle = func(context.Context, *recordbatch.Record) error {
+		p.Handle = func(context.Context, *consumer.Work) error {
 			close(entered)
 			<-release
 			return nil

@@ -186,7 +186,8 @@ func TestASlowHandlerIsNotFlooded(t *testing.T) {
 		entered, release, other := make(chan struct{}, 100), make(chan struct{}), make(chan string, 1000)
 		m := k.start(t, unique(t, "group"), []string{topic}, func(p *consumer.Params) {
 			p.PartitionMaxBytes = 1 << 20
-			p.Handle = func(ctx context.Context, rec *recordbatch.Record) error {
+			p.Handle = func(ctx context.Context, w *consumer.Work) error {
+				rec := w.Records[0]
 				if rec.Partition == 1 {
 					other <- string(rec.Value)
 					return nil

@@ -12,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/expensevault/sharedlibrary/internal/consumer"
-	"github.com/expensevault/sharedlibrary/internal/recordbatch"
 )
 
 func TestHandlesEverythingInOrder(t *testing.T) {
@@ -54,7 +53,8 @@ func TestCommitsOnlyWhatWasHandled(t *testing.T) {
 		k.produce(t, topic, 0, numbers(0, 10)...)
 		entered, release := make(chan int64, 10), make(chan struct{})
 		m := k.start(t, group, []string{topic}, func(p *consumer.Params) {
-			p.Handle = func(_ context.Context, rec *recordbatch.Record) error {
+			p.Handle = func(_ context.Context, w *consumer.Work) error {
+				rec := w.Records[0]
 				entered <- rec.Offset
 				<-release
 				return nil
@@ -117,7 +117,8 @@ func TestAnErrorOfTheHandlerEndsRun(t *testing.T) {
 		boom := errors.New("boom")
 		inside, release := make(chan struct{}), make(chan struct{})
 		m := k.start(t, group, []string{topic}, func(p *consumer.Params) {
-			p.Handle = func(ctx context.Context, rec *recordbatch.Record) error {
+			p.Handle = func(ctx context.Context, w *consumer.Work) error {
+				rec := w.Records[0]
 				switch {
 				case rec.Partition == 1:
 					close(inside)
@@ -143,7 +144,8 @@ func TestAPanicOfTheHandlerEndsRun(t *testing.T) {
 		topic, group := k.topic(t, 1), unique(t, "group")
 		k.produce(t, topic, 0, numbers(0, 3)...)
 		m := k.start(t, group, []string{topic}, func(p *consumer.Params) {
-			p.Handle = func(_ context.Context, rec *recordbatch.Record) error {
+			p.Handle = func(_ context.Context, w *consumer.Work) error {
+				rec := w.Records[0]
 				if rec.Offset == 2 {
 					panic("boom")
 				}
@@ -163,7 +165,8 @@ func TestAHandlerThatEndsItsGoroutineEndsRun(t *testing.T) {
 	topic, group := k.topic(t, 1), unique(t, "group")
 	k.produce(t, topic, 0, numbers(0, 3)...)
 	m := k.start(t, group, []string{topic}, func(p *consumer.Params) {
-		p.Handle = func(_ context.Context, rec *recordbatch.Record) error {
+		p.Handle = func(_ context.Context, w *consumer.Work) error {
+			rec := w.Records[0]
 			if rec.Offset == 2 {
 				runtime.Goexit()
 			}
