@@ -15,7 +15,8 @@
 // transactional ones too, sequence numbers checked as Kafka checks them), consumer groups of both protocols, the admin
 // requests, SASL and TLS. It is up in milliseconds, so each test can have a broker of its own. With [WithDataDir] a demo keeps
 // its topics, records and committed offsets from run to run; what was acknowledged is on the disk, also when the process is
-// killed. [Broker.Cluster] puts faults into it that a real broker shows once a year.
+// killed. [Broker.Cluster] puts faults into it that a real broker shows once a year. On a [Network] it lives in a
+// testing/synctest bubble with its clients, where half a minute's timeout takes no time.
 //
 // # What it is not
 //

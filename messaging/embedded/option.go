@@ -108,8 +108,8 @@ func WithLogger(log *slog.Logger) Option {
 	}
 }
 
-// WithListen listens with fn in place of [net.Listen]; kfake's virtual network brings a broker into a testing/synctest bubble
-// this way. Nil is net.Listen.
+// WithListen listens with fn in place of [net.Listen]; a [Network] brings a broker into a testing/synctest bubble this way. Nil
+// is net.Listen.
 func WithListen(fn func(network, address string) (net.Listener, error)) Option {
 	return func(s *settings) {
 		if fn == nil {
