@@ -1,9 +1,10 @@
 // Package consumer is the consuming engine: group membership, fetching, offsets.
 //
-// A member joins (group.go), and lives through sessions, one per generation of
-// the group (session.go). A session fetches (fetcher.go) into one partition's
-// queue each (partition.go), whose worker hands record after record to
-// Params.Handle; what was handled is committed (offsets.go).
+// A member joins (group.go) and begins a session (session.go), which lasts for
+// as long as it stays a member: through the group's rebalances (rebalance.go),
+// in which it gives partitions up and gets others. A session fetches
+// (fetcher.go) into one partition's queue each (partition.go), whose worker
+// hands record after record to Params.Handle; what was handled is committed (offsets.go).
 package consumer
 
 import (
@@ -35,6 +36,9 @@ type Params struct {
 	Group             string
 	InstanceID        string // group.instance.id; "" for a dynamic member
 	Topics            []string
+	// Balancers are offered to the group, the first one liked best; nil: CooperativeSticky, then Range.
+	// Only a member that offers CooperativeSticky alone keeps its partitions while the group rebalances.
+	Balancers         []Balancer
 	SessionTimeout    time.Duration // 45 s
 	RebalanceTimeout  time.Duration // 60 s
 	HeartbeatInterval time.Duration // 3 s
@@ -47,7 +51,9 @@ type Params struct {
 	PartitionMaxBytes int32         // per partition and request; 1 MiB
 	MaxBatchBytes     int           // of a batch when decompressed; 16 MiB
 	MetadataInterval  time.Duration // how often the group's leader looks for new partitions and topics; 10 s, 1 s while a topic is missing
-	StartLatest       bool          // where a group without an offset begins: latest instead of earliest
+	// StartLatest has partitions without an offset begin at their end; but not those that appeared after
+	// Run began, nor those of a topic in which the group has offsets: what they hold was never there to be skipped.
+	StartLatest       bool
 	OutOfRange        OutOfRange
 	ReadUncommitted   bool
 	// Concurrency is how many calls of Handle there are at once, in all; 16.
@@ -82,10 +88,10 @@ func Run(ctx context.Context, p Params) error {
 		return err
 	}
 	log := p.Logger.With("messaging.consumer.group.name", p.Group)
-	m := &member{p: &p, log: log, out: &outage{log: log}, missing: map[string]bool{}}
-	running := map[topicPartition]chan struct{}{} // handlers that outlived their session
+	m := newMember(&p, log)
+	running := map[topicPartition]<-chan struct{}{} // workers that may have outlived their session
 	for {
-		g, err := m.join(ctx)
+		g, err := m.join(ctx, nil)
 		if err != nil {
 			m.leave(ctx)
 			if ctx.Err() != nil {
@@ -124,6 +130,9 @@ func (p *Params) complete() error {
 		if t == "" || !fits(t) {
 			return fmt.Errorf("consumer: illegal topic %.50q", t)
 		}
+	}
+	if err := p.completeBalancers(); err != nil {
+		return err
 	}
 	if p.Logger == nil {
 		p.Logger = slog.New(slog.DiscardHandler)

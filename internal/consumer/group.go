@@ -18,6 +18,7 @@ import (
 type generation struct {
 	id       int32
 	member   string
+	leader   string
 	synced   time.Time // when SyncGroup was sent
 	first    bool      // the member was not one before: what a static one is given may be what it had in an earlier life
 	assigned []topicPartitions
@@ -35,12 +36,21 @@ type member struct {
 	// renewed is told in the subscription: a broker begins a rebalance for a known
 	// member only when that changes. Owned by join, and by the session between two joins.
 	renewed byte
+	// last is the generation that JoinGroup led to last; -1 before. Owned as renewed is.
+	last int32
+	// before is, with StartLatest, how many partitions each topic had when Run began; nil until it is known. Owned by join.
+	before map[string]int
 
 	mu     sync.Mutex
 	broker int32
 	known  bool
 
-	missing map[string]bool // topics that were logged as missing; owned by join
+	missing map[string]bool // topics that were logged as missing; owned by the session between two joins
+	hidden  map[string]bool // topics that were logged as not to be described; guarded by mu
+}
+
+func newMember(p *Params, log *slog.Logger) *member {
+	return &member{p: p, log: log, out: &outage{log: log}, last: -1, missing: map[string]bool{}, hidden: map[string]bool{}}
 }
 
 const coordinatorDown = "group coordinator"
@@ -98,11 +108,20 @@ func retryPolicy() backoff.Policy {
 	return backoff.Policy{Min: 50 * time.Millisecond, Max: time.Second}
 }
 
+// held is what a member keeps while it joins again: nil for one that has given everything up, or has never had anything.
+type held struct {
+	owned      []topicPartitions
+	generation int32 // in which it got them
+}
+
 // join becomes a member, trying until it does, ctx ends, or the error is final.
-func (m *member) join(ctx context.Context) (*generation, error) {
+//
+// Whoever joins again while it holds partitions gets an error that [kerr.UnknownMemberId] or [kerr.IllegalGeneration] is
+// the cause of when they may be another member's by now: then it is not tried again.
+func (m *member) join(ctx context.Context, h *held) (*generation, error) {
 	retry := retryPolicy()
 	for n := 0; ; n++ {
-		g, err := m.tryJoin(ctx)
+		g, err := m.tryJoin(ctx, h)
 		if err == nil {
 			m.out.ok(ctx, coordinatorDown)
 			return g, nil
@@ -110,22 +129,25 @@ func (m *member) join(ctx context.Context) (*generation, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if fatal(err) {
+		switch reactionTo(err) {
+		case endRun:
 			return nil, fmt.Errorf("consumer: join group %s: %w", m.p.Group, err)
-		}
-		switch {
-		case errors.Is(err, kerr.MemberIdRequired), errors.Is(err, kerr.RebalanceInProgress):
-			// Part of the procedure; the first comes with an ID, the second after a wait on the broker's side.
-			if n < 3 {
-				continue
+		case loseAll:
+			if h != nil {
+				return nil, err
 			}
-		case errors.Is(err, kerr.UnknownMemberId):
-			m.id = ""
+			if errors.Is(err, kerr.UnknownMemberId) {
+				m.id = ""
+			}
 			if n == 0 {
 				continue
 			}
-		case errors.Is(err, kerr.IllegalGeneration):
-		default:
+		case joinAgain:
+			// Part of the procedure; one comes with an ID, the other after a wait on the broker's side.
+			if n < 3 {
+				continue
+			}
+		case tryAgain:
 			m.out.fail(ctx, coordinatorDown, err)
 		}
 		if !retry.Wait(ctx, n) {
@@ -134,15 +156,21 @@ func (m *member) join(ctx context.Context) (*generation, error) {
 	}
 }
 
-func (m *member) tryJoin(ctx context.Context) (*generation, error) {
-	sub := subscription{topics: m.p.Topics, generation: -1}
-	if m.renewed > 0 {
-		sub.userData = []byte{m.renewed}
+func (m *member) tryJoin(ctx context.Context, h *held) (*generation, error) {
+	if m.p.StartLatest && m.before == nil {
+		before := make(map[string]int, len(m.p.Topics))
+		for _, t := range m.p.Topics {
+			before[t] = 0
+		}
+		if err := m.count(ctx, before); err != nil {
+			return nil, err
+		}
+		m.before = before
 	}
 	first := m.id == ""
 	// The answer waits until every member has joined, or has used up its rebalance timeout.
 	slow := m.p.RebalanceTimeout + requestTimeout
-	r, v, err := m.call(ctx, cluster.Group, joinRequest(m.p, m.id, sub.encode()), slow)
+	r, v, err := m.call(ctx, cluster.Group, joinRequest(m.p, m.id, m.offers(h)), slow)
 	if err != nil {
 		return nil, err
 	}
@@ -155,18 +183,25 @@ func (m *member) tryJoin(ctx context.Context) (*generation, error) {
 	}
 	if err := m.check(a.code); err != nil {
 		if a.code == kerr.InconsistentGroupProtocol {
-			err = fmt.Errorf("the group's other members do not know the %q assignor: %w", protocolName, err)
+			err = fmt.Errorf("another member of the group knows none of the assignors %v: %w", m.p.Balancers, err)
 		}
 		return nil, err
 	}
-	if a.protocol != protocolName {
+	chosen, ok := m.p.balancer(a.protocol)
+	if !ok {
 		return nil, fmt.Errorf("the group chose the protocol %q: %w", a.protocol, kerr.InconsistentGroupProtocol)
 	}
 	m.id = a.member
-	g := &generation{id: a.generation, member: a.member, first: first}
+	missed := h != nil && a.generation > m.last+1
+	m.last = a.generation
+	if missed {
+		// In the one between, which knew nothing of what is held here, others may have got it.
+		return nil, fmt.Errorf("the group went on to generation %d without this member: %w", a.generation, kerr.IllegalGeneration)
+	}
+	g := &generation{id: a.generation, member: a.member, leader: a.leader, first: first}
 	var assignments map[string][]topicPartitions
 	if a.leader == a.member {
-		if assignments, g.watched, err = m.assign(ctx, a.members); err != nil {
+		if assignments, g.watched, err = m.assign(ctx, chosen, a.members); err != nil {
 			return nil, err
 		}
 	}
@@ -186,8 +221,22 @@ func (m *member) tryJoin(ctx context.Context) (*generation, error) {
 	return g, nil
 }
 
+// offers is what JoinGroup says: each assignor with the subscription as its leader wants it.
+func (m *member) offers(h *held) []protocolOffer {
+	offers := make([]protocolOffer, 0, len(m.p.Balancers))
+	for _, b := range m.p.Balancers {
+		sub := subscription{topics: m.p.Topics, generation: -1}
+		if h != nil {
+			sub.owned, sub.generation = h.owned, h.generation
+		}
+		sub.userData = b.userData(sub.generation, m.renewed)
+		offers = append(offers, protocolOffer{b.String(), sub.encode()})
+	}
+	return offers
+}
+
 // assign is the leader's duty: to say who gets what, for topics that may not be its own.
-func (m *member) assign(ctx context.Context, joined []joinMember) (map[string][]topicPartitions, map[string]int, error) {
+func (m *member) assign(ctx context.Context, chosen Balancer, joined []joinMember) (map[string][]topicPartitions, map[string]int, error) {
 	members := make([]groupMember, 0, len(joined))
 	watched := map[string]int{}
 	for _, j := range joined {
@@ -196,7 +245,7 @@ func (m *member) assign(ctx context.Context, joined []joinMember) (map[string][]
 		if err != nil {
 			m.log.WarnContext(ctx, "a member of the group cannot be understood and gets no partitions", "member", j.id, "error", err)
 		} else {
-			gm.topics = sub.topics
+			gm.topics, gm.owned, gm.generation = sub.topics, sub.owned, chosen.generation(sub)
 		}
 		for _, t := range gm.topics {
 			watched[t] = 0
@@ -206,7 +255,7 @@ func (m *member) assign(ctx context.Context, joined []joinMember) (map[string][]
 	if err := m.count(ctx, watched); err != nil {
 		return nil, nil, err
 	}
-	return assignRange(members, watched), watched, nil
+	return chosen.assign(members, watched), watched, nil
 }
 
 // count fills in how many partitions each topic has; none where it does not exist.
@@ -234,6 +283,7 @@ func (m *member) count(ctx context.Context, topics map[string]int) error {
 			if m.subscribes(name) {
 				return fmt.Errorf("topic %s: %w", name, t.Err)
 			}
+			m.logHidden(ctx, name, t.Err)
 			topics[name] = 0
 			continue
 		default:
@@ -242,6 +292,18 @@ func (m *member) count(ctx context.Context, topics map[string]int) error {
 		topics[name] = len(t.Partitions)
 	}
 	return nil
+}
+
+// logHidden says once of a topic of other members that this one, their leader, cannot give it to them.
+func (m *member) logHidden(ctx context.Context, topic string, err error) {
+	m.mu.Lock()
+	known := m.hidden[topic]
+	m.hidden[topic] = true
+	m.mu.Unlock()
+	if !known {
+		m.log.WarnContext(ctx, "this member leads the group and may not describe a topic of another member, which gets none of its partitions: "+
+			"grant DESCRIBE on it, or let the services have groups of their own", "messaging.destination.name", topic, "error", err)
+	}
 }
 
 func (m *member) subscribes(topic string) bool {

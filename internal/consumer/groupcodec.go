@@ -18,7 +18,13 @@ type request struct {
 
 func millis(d time.Duration) int32 { return int32(d / time.Millisecond) }
 
-func joinRequest(p *Params, memberID string, metadata []byte) request {
+// protocolOffer is an assignor's name and what its leader is to know of this member.
+type protocolOffer struct {
+	name     string
+	metadata []byte
+}
+
+func joinRequest(p *Params, memberID string, offers []protocolOffer) request {
 	low := int16(2)
 	if p.InstanceID != "" {
 		low = 5 // before it an instance ID means nothing: the member would be a dynamic one that never leaves
@@ -32,9 +38,11 @@ func joinRequest(p *Params, memberID string, metadata []byte) request {
 			w.nullable(p.InstanceID)
 		}
 		w.str(protocolType)
-		w.count(1)
-		w.str(protocolName)
-		w.bytes(metadata)
+		w.count(len(offers))
+		for _, o := range offers {
+			w.str(o.name)
+			w.bytes(o.metadata)
+		}
 	}}
 }
 
@@ -185,6 +193,64 @@ func decodeCommitted(r *reader, v int16) ([]position, kerr.Code, error) {
 		code = kerr.Code(r.i16())
 	}
 	return ps, code, r.err("answer to OffsetFetch")
+}
+
+// allCommittedRequest asks for the group's offsets in whatever topic.
+func allCommittedRequest(p *Params) request {
+	return request{protocol.OffsetFetch, 2, 5, func(w *writer, _ int16) {
+		w.str(p.Group)
+		w.i32(-1) // all
+	}}
+}
+
+func describeRequest(p *Params) request {
+	return request{protocol.DescribeGroups, 0, 4, func(w *writer, v int16) {
+		w.count(1)
+		w.str(p.Group)
+		if v >= 3 {
+			w.i8(0) // nobody asks who may do what
+		}
+	}}
+}
+
+// described is a group as its coordinator sees it.
+type described struct {
+	code    kerr.Code
+	state   string
+	members []describedMember
+}
+
+type describedMember struct {
+	id                   string
+	metadata, assignment []byte
+}
+
+func decodeDescribe(r *reader, v int16) (*described, error) {
+	if v >= 1 {
+		r.i32() // throttle
+	}
+	d := &described{code: kerr.UnknownServerError}
+	for range r.count(18) {
+		d.code = kerr.Code(r.i16())
+		r.str() // the group
+		d.state = r.str()
+		r.str() // protocol type
+		r.str() // protocol
+		for range r.count(14) {
+			m := describedMember{id: r.str()}
+			if v >= 4 {
+				r.str() // instance
+			}
+			r.str() // client ID
+			r.str() // host
+			m.metadata, m.assignment = r.bytes(), r.bytes()
+			d.members = append(d.members, m)
+		}
+		if v >= 3 {
+			r.i32() // operations
+		}
+	}
+	return d, r.err("answer to DescribeGroups")
 }
 
 // Timestamps with a meaning of their own in ListOffsets.

@@ -52,6 +52,13 @@ func (o *outage) ok(ctx context.Context, what string) {
 	}
 }
 
+// debug notes what only matters when it lasts, and then shows elsewhere.
+func (o *outage) debug(ctx context.Context, what string, err error) {
+	if ctx.Err() == nil {
+		o.log.DebugContext(ctx, what, "error", err)
+	}
+}
+
 // end forgets, when a session ends, all that only a session has to do with: the next one finds out anew.
 func (o *outage) end() {
 	o.mu.Lock()

@@ -2,11 +2,8 @@ package consumer
 
 import "fmt"
 
-// protocolType and protocolName are what members of a group must agree on.
-const (
-	protocolType = "consumer"
-	protocolName = "range"
-)
+// protocolType is what members of a group must agree on, beside one of [Balancer].
+const protocolType = "consumer"
 
 // topicPartitions are partitions of one topic.
 type topicPartitions struct {
@@ -25,16 +22,24 @@ type subscription struct {
 	rack       string            // v3
 }
 
-// encode writes v1: what it says is enough for a leader of any kind, and every leader since Kafka 2.4 reads all of it.
+// encode writes v1: what it says is enough for a leader of any kind, and every leader since Kafka 2.4 reads all of it. With a
+// generation it is v2, of which older leaders read as much as they know.
 func (s *subscription) encode() []byte {
 	var w writer
-	w.i16(1)
+	if s.generation >= 0 {
+		w.i16(2)
+	} else {
+		w.i16(1)
+	}
 	w.count(len(s.topics))
 	for _, t := range s.topics {
 		w.str(t)
 	}
 	w.bytes(s.userData)
 	encodeTopicPartitions(&w, s.owned)
+	if s.generation >= 0 {
+		w.i32(s.generation)
+	}
 	return w.b
 }
 
