@@ -34,6 +34,7 @@ const (
 	Fetch // long polls
 	Group // the group's coordinator; JoinGroup blocks for as long as a rebalance takes
 	Heartbeat
+	Offsets // the group's commits, which go on while JoinGroup blocks
 )
 
 // Any stands for whichever broker answers.

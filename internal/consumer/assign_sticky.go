@@ -24,10 +24,10 @@ func assignSticky(members []groupMember, partitions map[string]int) map[string][
 type sticky struct {
 	members    []groupMember // in their order
 	partitions map[string]int
-	takers     map[string][]int        // who subscribes to a topic, by index in members
-	has        []map[string][]int32    // what a member gets, by topic
-	load       []int                   // how many that are
-	claimed    map[topicPartition]int  // how many members say that they hold it
+	takers     map[string][]int       // who subscribes to a topic, by index in members
+	has        []map[string][]int32   // what a member gets, by topic
+	load       []int                  // how many that are
+	claimed    map[topicPartition]int // how many members say that they hold it
 	owns       []map[topicPartition]bool
 }
 

@@ -69,12 +69,12 @@ func TestRequestsAreKafkaGos(t *testing.T) {
 	t.Parallel()
 	p, g, ps := testParams(), &generation{id: 4, member: "m"}, testPositions()
 
-	join := joinRequest(p, "m", []byte{1, 2})
+	join := joinRequest(p, "m", []protocolOffer{{"cooperative-sticky", []byte{3}}, {"range", []byte{1, 2}}})
 	each(t, join, func(t *testing.T, v int16) {
 		t.Helper()
 		assert.Equal(t, encoded(t, v, &joingroup.Request{
 			GroupID: "g", SessionTimeoutMS: 10_000, RebalanceTimeoutMS: 60_000, MemberID: "m", GroupInstanceID: "i", ProtocolType: "consumer",
-			Protocols: []joingroup.RequestProtocol{{Name: "range", Metadata: []byte{1, 2}}},
+			Protocols: []joingroup.RequestProtocol{{Name: "cooperative-sticky", Metadata: []byte{3}}, {Name: "range", Metadata: []byte{1, 2}}},
 		}), ours(join, v), "JoinGroup v%d", v)
 	})
 	tps := []topicPartitions{{"a", []int32{1}}}

@@ -31,11 +31,11 @@ const (
 
 // Params is everything that Run needs. Where a default is named, zero means it.
 type Params struct {
-	Cluster           *cluster.Cluster // not shared with another Run: a waiting JoinGroup or fetch keeps its connection busy
-	Logger            *slog.Logger     // nil: no logs
-	Group             string
-	InstanceID        string // group.instance.id; "" for a dynamic member
-	Topics            []string
+	Cluster    *cluster.Cluster // not shared with another Run: a waiting JoinGroup or fetch keeps its connection busy
+	Logger     *slog.Logger     // nil: no logs
+	Group      string
+	InstanceID string // group.instance.id; "" for a dynamic member
+	Topics     []string
 	// Balancers are offered to the group, the first one liked best; nil: CooperativeSticky, then Range.
 	// Only a member that offers CooperativeSticky alone keeps its partitions while the group rebalances.
 	Balancers         []Balancer
@@ -53,9 +53,9 @@ type Params struct {
 	MetadataInterval  time.Duration // how often the group's leader looks for new partitions and topics; 10 s, 1 s while a topic is missing
 	// StartLatest has partitions without an offset begin at their end; but not those that appeared after
 	// Run began, nor those of a topic in which the group has offsets: what they hold was never there to be skipped.
-	StartLatest       bool
-	OutOfRange        OutOfRange
-	ReadUncommitted   bool
+	StartLatest     bool
+	OutOfRange      OutOfRange
+	ReadUncommitted bool
 	// Concurrency is how many calls of Handle there are at once, in all; 16.
 	Concurrency int
 	// Batch says how many records of a topic one call of Handle may get. Where that

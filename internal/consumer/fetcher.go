@@ -22,6 +22,7 @@ type fetcher struct {
 	order   []*cursor // the order in which they are asked for: whoever got something goes to the end
 	brokers map[int32]*broker
 	results chan func() // what a request came to, to be run by the owner
+	wake    chan struct{}
 	retry   backoff.Policy
 
 	stale      bool // the leaders have to be looked up
@@ -39,15 +40,18 @@ type cursor struct {
 	leader int32 // -1: not known
 	epoch  int32
 	busy   bool // a request is under way
+	gone   bool // the partition is given up
 	tries  int  // failures of any kind in a row
 	harmed int  // damaged answers in a row, other failures aside
 	at     time.Time
 }
 
 type broker struct {
-	busy  bool
-	tries int
-	at    time.Time
+	busy   bool
+	asked  []*cursor          // by the fetch that is under way
+	cancel context.CancelFunc // of that
+	tries  int
+	at     time.Time
 	// hold is how long a fetch may wait at the broker while other partitions of it
 	// wait for their handlers: they would have to wait for its end.
 	hold time.Duration
@@ -62,23 +66,61 @@ const (
 )
 
 func newFetcher(s *session) *fetcher {
-	f := &fetcher{
+	return &fetcher{
 		s: s, cursors: map[topicPartition]*cursor{}, brokers: map[int32]*broker{},
-		results: make(chan func()), stale: len(s.parts) > 0,
+		results: make(chan func()), wake: make(chan struct{}, 1),
 		retry: backoff.Policy{Min: 20 * time.Millisecond, Max: 500 * time.Millisecond},
 	}
-	for _, p := range s.parts {
-		c := &cursor{p: p, next: p.committed, leader: -1, epoch: -1}
-		if p.committed < 0 {
-			c.list = earliestOffset
-			if s.p.StartLatest {
-				c.list = latestOffset
+}
+
+// add fetches partitions from now on, each from an offset, or from [earliestOffset] or [latestOffset].
+func (f *fetcher) add(ps []*partition, starts []int64) {
+	f.tell(func() {
+		for i, p := range ps {
+			c := &cursor{p: p, next: starts[i], leader: -1, epoch: -1}
+			if starts[i] < 0 {
+				c.next, c.list = -1, starts[i]
+			}
+			f.cursors[p.topicPartition] = c
+			f.order = append(f.order, c)
+		}
+		f.stale, f.refreshAt, f.refreshes = true, time.Time{}, 0
+	})
+}
+
+// remove fetches nothing of partitions any more; what is under way for them is thrown away when it comes.
+func (f *fetcher) remove(ps []*partition) {
+	f.tell(func() {
+		for _, p := range ps {
+			if c := f.cursors[p.topicPartition]; c != nil && c.p == p {
+				c.gone = true
+				delete(f.cursors, p.topicPartition)
+				f.s.m.out.drop(p.String())
 			}
 		}
-		f.cursors[p.topicPartition] = c
-		f.order = append(f.order, c)
+		f.order = slices.DeleteFunc(f.order, func(c *cursor) bool { return c.gone })
+		for _, b := range f.brokers {
+			if b.busy && !slices.ContainsFunc(b.asked, func(c *cursor) bool { return !c.gone }) {
+				b.cancel() // nobody waits for it, but what is added next would
+			}
+		}
+	})
+}
+
+// tell has the owner change something; once the session feeds no more, nothing matters.
+func (f *fetcher) tell(change func()) {
+	select {
+	case f.results <- change:
+	case <-f.s.feed.Done():
 	}
-	return f
+}
+
+// room tells that a queue has room.
+func (f *fetcher) room() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
 }
 
 // run fetches until the session's feed ends.
@@ -96,7 +138,7 @@ func (f *fetcher) run() {
 			return
 		case apply := <-f.results:
 			apply()
-		case <-f.s.wake:
+		case <-f.wake:
 			for _, b := range f.brokers {
 				b.hold = leastHold
 			}
@@ -108,11 +150,7 @@ func (f *fetcher) run() {
 // do runs a request, and then what it returns on the owner's goroutine.
 func (f *fetcher) do(request func(ctx context.Context) func()) {
 	f.s.tasks.Go(func() {
-		apply := request(f.s.feed)
-		select {
-		case f.results <- apply:
-		case <-f.s.feed.Done():
-		}
+		f.tell(request(f.s.feed))
 	})
 }
 
@@ -195,12 +233,19 @@ func (f *fetcher) fetch(id int32, cs []*cursor, wait time.Duration) {
 		ps[i] = position{topic: c.p.topic, partition: c.p.partition, offset: c.next, epoch: c.epoch}
 	}
 	req := fetchRequest(f.s.p, millis(wait), groupByTopic(ps))
-	f.do(func(ctx context.Context) func() {
+	ctx, cancel := context.WithCancel(f.s.feed)
+	b.asked, b.cancel = cs, cancel
+	f.do(func(context.Context) func() {
 		parts, err := f.ask(ctx, id, req, wait+fetchSlack, cs)
+		cancelled := ctx.Err() != nil
+		cancel()
 		return func() {
-			b.busy = false
+			b.busy, b.asked = false, nil
 			for _, c := range cs {
 				c.busy = false
+			}
+			if cancelled {
+				return
 			}
 			if err != nil {
 				f.brokerFailed(id, b, err)
@@ -268,6 +313,9 @@ func (f *fetcher) ask(ctx context.Context, id int32, req request, timeout time.D
 // apply takes one partition's part of an answer; true when there was nothing in it.
 func (f *fetcher) apply(o *opened) bool {
 	c := o.cursor
+	if c.gone {
+		return true
+	}
 	switch o.code {
 	case kerr.None:
 	case kerr.OffsetOutOfRange:
@@ -302,7 +350,7 @@ func (f *fetcher) apply(o *opened) bool {
 func (f *fetcher) push(c *cursor, set *recordbatch.Reader) {
 	select {
 	case c.p.queue <- set:
-	case <-f.s.feed.Done():
+	case <-c.p.feed.Done():
 		return
 	}
 	c.next = set.End()

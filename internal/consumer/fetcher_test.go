@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"context"
 	"log/slog"
 	"testing"
 	"time"
@@ -15,17 +14,19 @@ import (
 // testFetcher fetches partitions of broker 1, which it never reaches.
 func testFetcher(t *testing.T, tps ...topicPartition) *fetcher {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
 	p := testParams()
-	s := &session{m: &member{p: p, log: log, out: &outage{log: log}}, p: p, log: log}
-	s.feed, s.stopFeed = context.WithCancel(t.Context())
-	t.Cleanup(s.stopFeed)
+	s := newSession(t.Context(), newMember(p, slog.New(slog.DiscardHandler)), &generation{}, nil)
+	t.Cleanup(func() {
+		s.stopFeed()
+		s.stopWork()
+		s.stopLife()
+	})
+	f := s.fetcher
 	for _, tp := range tps {
-		part := newPartition(tp)
-		part.committed = 5
-		s.parts = append(s.parts, part)
+		s.take(tp)
+		f.cursors[tp] = &cursor{p: s.owned[tp], next: 5, leader: -1, epoch: -1}
+		f.order = append(f.order, f.cursors[tp])
 	}
-	f := newFetcher(s)
 	for _, c := range f.order {
 		c.leader = 1
 	}
@@ -90,10 +91,7 @@ func TestTopicsThatAreNotOursAreLeftAlone(t *testing.T) {
 	t.Parallel()
 	f := testFetcher(t)
 	f.s.p.Topics = []string{"a"}
-	s := newSession(t.Context(), f.s.m, &generation{assigned: []topicPartitions{{"a", []int32{1}}, {"b", []int32{2}}}}, nil)
-	assert.Len(t, s.parts, 1)
-	assert.Equal(t, []string{"b"}, s.stray)
-	s.stopFeed()
-	s.stopWork()
-	s.stopLife()
+	assigned, stray := f.s.sorted([]topicPartitions{{"a", []int32{1, 1, -1, 0}}, {"b", []int32{2}}})
+	assert.Equal(t, []topicPartition{{"a", 0}, {"a", 1}}, assigned)
+	assert.Equal(t, []string{"b"}, stray)
 }

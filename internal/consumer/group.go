@@ -36,6 +36,8 @@ type member struct {
 	// renewed is told in the subscription: a broker begins a rebalance for a known
 	// member only when that changes. Owned by join, and by the session between two joins.
 	renewed byte
+	// invain is how often in a row the group was made to share out anew for partitions that are nobody's. Owned as renewed is.
+	invain int
 	// last is the generation that JoinGroup led to last; -1 before. Owned as renewed is.
 	last int32
 	// before is, with StartLatest, how many partitions each topic had when Run began; nil until it is known. Owned by join.

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/expensevault/sharedlibrary/internal/cluster"
@@ -16,10 +17,14 @@ func (f *fetcher) refresh(now time.Time) {
 	}
 	f.stale, f.refreshing = false, true
 	topics := []string{}
-	for i, p := range f.s.parts { // sorted
-		if i == 0 || p.topic != f.s.parts[i-1].topic {
-			topics = append(topics, p.topic)
+	for tp := range f.cursors {
+		if !slices.Contains(topics, tp.topic) {
+			topics = append(topics, tp.topic)
 		}
+	}
+	if len(topics) == 0 {
+		f.refreshing = false
+		return
 	}
 	f.do(func(ctx context.Context) func() {
 		md, err := f.s.p.Cluster.Metadata(ctx, topics...)
@@ -101,6 +106,9 @@ func (f *fetcher) list(id int32, cs []*cursor) {
 			}
 			f.brokerWorks(id, b)
 			for _, c := range cs {
+				if c.gone {
+					continue
+				}
 				pos, ok := found[c.p.topicPartition]
 				switch {
 				case !ok || pos.code == kerr.None && pos.offset < 0:

@@ -5,122 +5,196 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/expensevault/sharedlibrary/internal/cluster"
 	"github.com/expensevault/sharedlibrary/internal/kerr"
 )
 
-// begin finds out where the group stands; false when the session ended before.
-func (s *session) begin() bool {
-	if len(s.parts) == 0 {
-		return s.feed.Err() == nil
+// begin finds out where the group stands in partitions that are not begun yet, and begins them; until ctx ends.
+func (s *session) begin(ctx context.Context) {
+	ps := slices.DeleteFunc(s.all(), func(p *partition) bool { return p.started })
+	if len(ps) == 0 {
+		return
 	}
-	slices.SortFunc(s.parts, func(a, b *partition) int {
-		if c := strings.Compare(a.topic, b.topic); c != 0 {
-			return c
-		}
-		return int(a.partition) - int(b.partition)
-	})
 	retry := retryPolicy()
 	for n := 0; ; n++ {
-		err := s.readCommitted()
-		if err == nil {
-			return s.feed.Err() == nil
+		starts, err := s.starts(ctx, ps)
+		if ctx.Err() != nil {
+			return
 		}
-		if s.feed.Err() != nil {
-			return false
+		if err == nil {
+			s.m.out.ok(ctx, "committed offsets")
+			for i, p := range ps {
+				p.start(max(starts[i], -1), s.running[p.topicPartition])
+				s.running[p.topicPartition] = p.worked
+			}
+			s.fetcher.add(ps, starts)
+			return
 		}
 		if fatal(err) {
 			s.fail(wrap("read the group's offsets", err))
-			return false
+			return
 		}
-		s.m.out.fail(s.feed, "committed offsets", err)
-		if !retry.Wait(s.feed, n) {
-			return false
+		s.m.out.fail(ctx, "committed offsets", err)
+		if !retry.Wait(ctx, n) {
+			return
 		}
 	}
 }
 
-func (s *session) readCommitted() error {
-	ask := make([]position, len(s.parts))
-	for i, p := range s.parts {
+// starts is the offset that the group committed for each of the partitions, or [earliestOffset] or [latestOffset].
+func (s *session) starts(ctx context.Context, ps []*partition) ([]int64, error) {
+	ask := make([]position, len(ps))
+	for i, p := range ps {
 		ask[i] = position{topic: p.topic, partition: p.partition}
 	}
-	r, v, err := s.m.call(s.feed, cluster.Group, committedRequest(s.p, ask), requestTimeout)
+	found, err := s.committed(ctx, committedRequest(s.p, ask))
 	if err != nil {
-		return err
+		return nil, err
+	}
+	starts, known := make([]int64, len(ps)), map[string]bool(nil)
+	for i, p := range ps {
+		if offset, ok := found[p.topicPartition]; ok && offset >= 0 { // some brokers leave out what was never committed
+			starts[i] = offset
+			continue
+		}
+		starts[i] = earliestOffset
+		if !s.p.StartLatest || int(p.partition) >= s.m.before[p.topic] {
+			continue
+		}
+		if known == nil {
+			if known, err = s.topicsWithOffsets(ctx); err != nil {
+				return nil, err
+			}
+		}
+		if !known[p.topic] {
+			starts[i] = latestOffset
+		}
+	}
+	return starts, nil
+}
+
+// topicsWithOffsets are the topics in which the group stands somewhere: it has begun with them.
+func (s *session) topicsWithOffsets(ctx context.Context) (map[string]bool, error) {
+	found, err := s.committed(ctx, allCommittedRequest(s.p))
+	if err != nil {
+		return nil, err
+	}
+	topics := map[string]bool{}
+	for tp, offset := range found {
+		if offset >= 0 {
+			topics[tp.topic] = true
+		}
+	}
+	return topics, nil
+}
+
+func (s *session) committed(ctx context.Context, req request) (map[topicPartition]int64, error) {
+	r, v, err := s.m.call(ctx, cluster.Offsets, req, requestTimeout)
+	if err != nil {
+		return nil, err
 	}
 	ps, code, err := decodeCommitted(r, v)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.m.check(code); err != nil {
-		return err
+		return nil, err
 	}
 	found := make(map[topicPartition]int64, len(ps))
 	for _, pos := range ps {
 		if err := s.m.check(pos.code); err != nil {
-			return fmt.Errorf("%s/%d: %w", pos.topic, pos.partition, err)
+			return nil, fmt.Errorf("%s/%d: %w", pos.topic, pos.partition, err)
 		}
 		found[topicPartition{pos.topic, pos.partition}] = pos.offset
 	}
-	for _, p := range s.parts {
-		p.committed = -1 // some brokers leave out what was never committed
-		if offset, ok := found[p.topicPartition]; ok && offset >= 0 {
-			p.committed = offset
-		}
-		p.done.Store(p.committed)
-	}
-	s.m.out.ok(s.feed, "committed offsets")
-	return nil
+	return found, nil
 }
 
-// commitLoop commits what was finished, until ctx ends.
-func (s *session) commitLoop(ctx context.Context) {
-	for sleep(ctx, s.p.CommitInterval) {
-		select {
-		case <-s.lost:
-			return
-		default:
-		}
-		if err := s.commit(ctx); err != nil {
-			s.m.out.fail(ctx, "commits", err)
+// commitLoop commits what was finished, until the session has ended.
+func (s *session) commitLoop() {
+	for sleep(s.life, s.p.CommitInterval) && !s.isLost() {
+		if err := s.commit(s.life, s.all()); err != nil {
+			if reactionTo(err) != joinAgain { // or SyncGroup is just under way
+				s.m.out.fail(s.life, "commits", err)
+			}
 		} else {
-			s.m.out.ok(ctx, "commits")
+			s.m.out.ok(s.life, "commits")
 		}
 	}
 }
 
-// commitLast commits at the session's end, trying for a bounded time.
-func (s *session) commitLast() {
+// commitLast commits what partitions that are given up have finished, trying for a bounded time.
+func (s *session) commitLast(ps []*partition) {
 	ctx, cancel := context.WithTimeout(s.life, requestTimeout)
 	defer cancel()
+	if err := s.commitUntil(ctx, ps, func(err error) bool { return reactionTo(err) == tryAgain }); err != nil {
+		s.logUncommitted(err)
+	}
+}
+
+// commitAtEnd is commitLast for all that is held, when Run ends or the session does, perhaps while the group rebalances: then it
+// takes the generation that comes of it to commit.
+func (s *session) commitAtEnd(joining <-chan joined) {
+	if s.isLost() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.life, requestTimeout)
+	defer cancel()
+	err := s.commitUntil(ctx, s.all(), func(err error) bool { return reactionTo(err) == tryAgain })
+	if joining != nil && (reactionTo(err) == joinAgain || reactionTo(err) == loseAll) {
+		select {
+		case j := <-joining:
+			if s.settle(j); j.err == nil {
+				assigned, _ := s.sorted(j.gen.assigned)
+				ps := slices.DeleteFunc(s.all(), func(p *partition) bool { return !slices.Contains(assigned, p.topicPartition) })
+				err = s.commitUntil(ctx, ps, func(err error) bool { return reactionTo(err) == tryAgain || reactionTo(err) == joinAgain })
+			}
+		case <-ctx.Done():
+		}
+	}
+	if err != nil && !s.isLost() {
+		s.logUncommitted(err)
+	}
+}
+
+func (s *session) logUncommitted(err error) {
+	s.log.WarnContext(s.life, "what was handled last could not be committed; it will be handled again", "error", err)
+}
+
+// commitUntil commits until nothing is refused that another try may get through.
+func (s *session) commitUntil(ctx context.Context, ps []*partition, retriable func(error) bool) error {
 	retry := retryPolicy()
 	for n := 0; ; n++ {
-		select {
-		case <-s.lost:
-			return
-		default:
-		}
-		err := s.commit(ctx)
-		if err == nil {
-			return
-		}
-		if errors.Is(err, kerr.RebalanceInProgress) || fatal(err) || !retry.Wait(ctx, n) {
-			s.log.WarnContext(s.life, "what was handled last could not be committed; it will be handled again", "error", err)
-			return
+		err := s.commit(ctx, ps)
+		if err == nil || errors.Is(err, errRefused) || !retriable(err) || s.isLost() || !retry.Wait(ctx, n) {
+			return err
 		}
 	}
 }
+
+// errRefused is the error of commits of which each will be refused again.
+var errRefused = errors.New("refused for good")
 
 // commit tells the coordinator what is finished and was not told yet. Whoever
 // is not a member of this generation any more is refused by it.
-func (s *session) commit(ctx context.Context) error {
+func (s *session) commit(ctx context.Context, parts []*partition) error {
+	select {
+	case s.committing <- struct{}{}:
+		defer func() { <-s.committing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if s.isLost() {
+		return nil // there is nothing of ours to commit
+	}
+	s.mu.Lock()
+	g := s.gen
+	s.mu.Unlock()
 	var ps []position
 	byTP := map[topicPartition]*partition{}
-	for _, p := range s.parts {
-		if done := p.done.Load(); done >= 0 && done != p.committed {
+	for _, p := range parts { // in order, as eachTopic wants them
+		if done, ok := p.position(); ok {
 			ps = append(ps, position{topic: p.topic, partition: p.partition, offset: done, epoch: -1})
 			byTP[p.topicPartition] = p
 		}
@@ -128,7 +202,7 @@ func (s *session) commit(ctx context.Context) error {
 	if len(ps) == 0 {
 		return nil
 	}
-	r, v, err := s.m.call(ctx, cluster.Group, commitRequest(s.p, s.gen, ps), requestTimeout)
+	r, v, err := s.m.call(ctx, cluster.Offsets, commitRequest(s.p, g, ps), requestTimeout)
 	if err != nil {
 		return err
 	}
@@ -151,11 +225,15 @@ func (s *session) commit(ctx context.Context) error {
 			byTP[tp].committed = pos.offset
 			continue
 		}
-		if first == nil {
-			first = fmt.Errorf("commit offset %d of %s: %w", pos.offset, tp, code)
+		err := fmt.Errorf("commit offset %d of %s: %w", pos.offset, tp, code)
+		if code == kerr.UnknownTopicOrPartition || code == kerr.OffsetMetadataTooLarge || code == kerr.InvalidCommitOffsetSize {
+			err = fmt.Errorf("%w, %w", err, errRefused)
+		}
+		if first == nil || errors.Is(first, errRefused) {
+			first = err
 		}
 		_ = s.m.check(code)
-		s.judge(code)
+		s.judge(code, g)
 	}
 	return first
 }

@@ -48,19 +48,3 @@ func (p *pulse) wait(ctx context.Context) bool {
 		}
 	}
 }
-
-type pulseKey struct{}
-
-func withPulse(ctx context.Context, p *pulse) context.Context {
-	return context.WithValue(ctx, pulseKey{}, p)
-}
-
-// Await is for what a handler begins after it has begun, such as another attempt: given a context of Params.Handle, it waits
-// as long as the membership cannot be relied on, because no heartbeat was confirmed for longer than the session lasts. Its error is
-// ctx's own: the partition was lost meanwhile, or the time for it is up. With another context it does not wait.
-func Await(ctx context.Context) error {
-	if p, ok := ctx.Value(pulseKey{}).(*pulse); ok {
-		p.wait(ctx)
-	}
-	return ctx.Err()
-}

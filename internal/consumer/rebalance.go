@@ -33,8 +33,12 @@ func (s *session) stay(ctx context.Context) {
 	}
 	var gone []*partition
 	for _, p := range s.all() {
-		if !slices.Contains(assigned, p.topicPartition) {
+		switch {
+		case slices.Contains(assigned, p.topicPartition):
+		case p.started:
 			gone = append(gone, p)
+		default:
+			s.drop(p)
 		}
 	}
 	for _, tp := range assigned {
@@ -47,7 +51,7 @@ func (s *session) stay(ctx context.Context) {
 	case g.watched != nil:
 		tasks.Go(func() { s.watch(until, g) })
 	case s.p.InstanceID != "":
-		tasks.Go(func() { s.watchOver(until, g) })
+		tasks.Go(func() { s.watchOver(until) })
 	}
 	if len(gone) > 0 {
 		s.giveUp(gone)
@@ -163,28 +167,31 @@ func (s *session) giveUp(ps []*partition) {
 	}
 	s.drain(ps, s.revokeLimit())
 	s.commitLast(ps)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.end.lost {
+	if s.isLost() {
 		return // said already
 	}
 	for _, p := range ps {
-		p.abandon()
-		delete(s.owned, p.topicPartition)
+		s.drop(p)
 	}
-	s.log.InfoContext(s.life, "gave partitions up", "generation", s.gen.id, "partitions", len(ps), "kept", len(s.owned))
+	s.log.InfoContext(s.life, "gave partitions up", "generation", s.gen.id, "partitions", len(ps), "kept", len(s.all()))
+}
+
+// drop holds a partition no longer.
+func (s *session) drop(p *partition) {
+	p.stop()
+	p.abandon()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.owned, p.topicPartition)
 }
 
 // forgetAll ends what is left at the session's end.
 func (s *session) forgetAll(ctx context.Context) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for tp, p := range s.owned {
-		p.stop()
-		p.abandon()
-		delete(s.owned, tp)
+	ps := s.all()
+	for _, p := range ps {
+		s.drop(p)
 	}
-	s.log.InfoContext(ctx, "gave all partitions up", "generation", s.gen.id, "lost", s.end.lost)
+	s.log.InfoContext(ctx, "left the group's generation", "generation", s.gen.id, "partitions", len(ps), "lost", s.isLost())
 }
 
 // revokeLimit is how long handlers may go on after a revoke: the group waits for this member's JoinGroup meanwhile, but not for ever.

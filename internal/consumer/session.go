@@ -52,7 +52,7 @@ func newSession(ctx context.Context, m *member, g *generation, running map[topic
 		owned: map[topicPartition]*partition{},
 	}
 	s.life, s.stopLife = context.WithCancel(context.WithoutCancel(ctx))
-	s.work, s.stopWork = context.WithCancel(withPulse(context.WithoutCancel(ctx), s.pulse))
+	s.work, s.stopWork = context.WithCancel(context.WithoutCancel(ctx))
 	s.feed, s.stopFeed = context.WithCancel(ctx)
 	s.fetcher = newFetcher(s)
 	return s

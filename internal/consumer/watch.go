@@ -52,23 +52,26 @@ func (s *session) watch(ctx context.Context, g *generation) {
 // watchOver is what every static member does that is not the leader, since there may be none: to a static leader that was
 // started anew the coordinator answers with the ID that it had before, and it cannot know that it leads. Nor does a
 // coordinator look at a new subscription of a member that was started anew. So each of them looks whether every partition of the
-// members' topics is somebody's, and has the group share out anew if twice in a row one is not.
-func (s *session) watchOver(ctx context.Context, g *generation) {
+// members' topics is somebody's, and has the group share out anew if twice in a row one is not. Where that does not help,
+// as with a topic that the leader may not describe, it is tried less and less often.
+func (s *session) watchOver(ctx context.Context) {
 	uncovered := ""
-	for sleep(ctx, s.p.MetadataInterval) {
+	for sleep(ctx, s.p.MetadataInterval<<min(s.m.invain, 6)) {
 		topic, err := s.uncovered(ctx)
 		switch {
 		case err != nil:
 			s.m.out.debug(ctx, "the group cannot be described", err)
 			uncovered = ""
 		case topic != "" && topic == uncovered:
-			s.log.InfoContext(ctx, "partitions of the topic are nobody's: the group shares out anew", "messaging.destination.name", topic,
-				"generation", g.id, "member", g.member)
-			s.m.renewed++ // owned by the session between two joins, which waits for us before the next one
+			s.log.InfoContext(ctx, "partitions of the topic are nobody's: the group shares out anew", "messaging.destination.name", topic)
+			s.m.invain++ // this and renewed are the session's, which waits for us before it joins again
+			s.m.renewed++
 			s.askToJoin()
 			return
 		default:
-			uncovered = topic
+			if uncovered = topic; topic == "" {
+				s.m.invain = 0
+			}
 		}
 	}
 }
