@@ -15,9 +15,10 @@ import (
 func sampleBatch(t *testing.T, value string) []byte {
 	t.Helper()
 	var b recordbatch.Builder
-	b.Append(1, []byte("k"), []byte(value), nil)
+	b.Append(1, []byte("k"), []byte(value), recordbatch.Headers{})
 	out, err := b.Finish(0)
 	require.NoError(t, err)
+	recordbatch.Stamp(out, recordbatch.NoProducer, recordbatch.NoProducer, recordbatch.NoProducer)
 	return out
 }
 

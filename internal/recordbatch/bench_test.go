@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/segmentio/kafka-go/compress"
-	"github.com/segmentio/kafka-go/protocol"
 
 	"github.com/expensevault/sharedlibrary/internal/recordbatch"
 )
@@ -15,22 +14,26 @@ import (
 func BenchmarkBuilder(b *testing.B) {
 	const records = 100
 	key, value := bytes.Repeat([]byte("k"), 36), bytes.Repeat([]byte("value "), 72)
-	headers := []protocol.Header{
-		{Key: "content-type", Value: []byte("application/json")}, {Key: "correlation-id", Value: key}, {Key: "causation-id", Value: key},
-	}
+	var headers recordbatch.Headers
+	headers.AddString("content-type", "application/json")
+	headers.Add("correlation-id", key)
+	headers.Add("causation-id", key)
 	for name, codec := range map[string]compress.Compression{"none": compress.None, "lz4": compress.Lz4} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(value)))
 			b.ReportAllocs()
-			var batch recordbatch.Builder
+			batch := recordbatch.Builder{Pool: new(recordbatch.Pool)}
 			for n := 1; b.Loop(); n++ {
 				batch.Append(1_700_000_000_000+int64(n), key, value, headers)
 				if n%records != 0 {
 					continue
 				}
-				if _, err := batch.Finish(codec); err != nil {
+				out, err := batch.Finish(codec)
+				if err != nil {
 					b.Fatal(err)
 				}
+				recordbatch.Stamp(out, 1, 0, 0)
+				batch.Start(len(out))
 			}
 		})
 	}

@@ -7,7 +7,6 @@ import (
 	"hash/crc32"
 
 	"github.com/segmentio/kafka-go/compress"
-	"github.com/segmentio/kafka-go/protocol"
 )
 
 // Offsets of a batch's fields.
@@ -34,12 +33,51 @@ const (
 // NoProducer is the producer ID, epoch and sequence of a batch without idempotence.
 const NoProducer = -1
 
+// Headers are a record's headers as a batch holds them. The zero value is none.
+type Headers struct {
+	Count int
+	Bytes []byte
+}
+
+// Add appends a header; a nil value is Kafka's null.
+func (h *Headers) Add(key string, value []byte) {
+	h.Bytes = binary.AppendVarint(h.Bytes, int64(len(key)))
+	h.Bytes = append(h.Bytes, key...)
+	h.Bytes = appendBytes(h.Bytes, value)
+	h.Count++
+}
+
+// AddString is Add with a value that is not null.
+func (h *Headers) AddString(key, value string) {
+	h.Bytes = binary.AppendVarint(h.Bytes, int64(len(key)))
+	h.Bytes = append(h.Bytes, key...)
+	h.Bytes = binary.AppendVarint(h.Bytes, int64(len(value)))
+	h.Bytes = append(h.Bytes, value...)
+	h.Count++
+}
+
 // Builder makes one batch. Its zero value is ready; it is not for concurrent use.
 type Builder struct {
+	Pool *Pool // where its memory comes from; nil: made anew
+
 	buf       []byte
 	count     int32
 	firstTime int64
 	maxTime   int64
+}
+
+// Start empties the builder, which gets memory for a batch of about size bytes.
+func (b *Builder) Start(size int) {
+	b.Free()
+	b.buf = b.Pool.Get(size)
+}
+
+// Free empties the builder, and gives its memory back.
+func (b *Builder) Free() {
+	if b.buf != nil {
+		b.Pool.Put(b.buf)
+	}
+	*b = Builder{Pool: b.Pool}
 }
 
 // Len is the size of the batch so far, uncompressed; 0 before the first record.
@@ -50,52 +88,103 @@ func (b *Builder) Count() int { return int(b.count) }
 
 // Append adds a record; ms is its timestamp in milliseconds since the epoch.
 // Nothing that is passed is kept.
-func (b *Builder) Append(ms int64, key, value []byte, headers []protocol.Header) {
-	if b.count == 0 {
-		b.buf = append(b.buf[:0], make([]byte, headerBytes)...)
-		b.firstTime, b.maxTime = ms, ms
-	}
-	b.maxTime = max(b.maxTime, ms)
+func (b *Builder) Append(ms int64, key, value []byte, headers Headers) {
+	b.begin(ms)
 	timeDelta, offsetDelta := ms-b.firstTime, int64(b.count)
-
-	size := 1 + varintLen(timeDelta) + varintLen(offsetDelta) + bytesLen(key) + bytesLen(value) + varintLen(int64(len(headers)))
-	for _, h := range headers {
-		size += varintLen(int64(len(h.Key))) + len(h.Key) + bytesLen(h.Value)
-	}
+	size := 1 + varintLen(timeDelta) + varintLen(offsetDelta) + bytesLen(key) + bytesLen(value) +
+		varintLen(int64(headers.Count)) + len(headers.Bytes)
+	b.grow(binary.MaxVarintLen64 + size)
 	buf := binary.AppendVarint(b.buf, int64(size))
 	buf = append(buf, 0) // attributes: none are defined
 	buf = binary.AppendVarint(buf, timeDelta)
 	buf = binary.AppendVarint(buf, offsetDelta)
 	buf = appendBytes(buf, key)
 	buf = appendBytes(buf, value)
-	buf = binary.AppendVarint(buf, int64(len(headers)))
-	for _, h := range headers {
-		buf = binary.AppendVarint(buf, int64(len(h.Key)))
-		buf = append(buf, h.Key...)
-		buf = appendBytes(buf, h.Value)
-	}
-	b.buf = buf
+	buf = binary.AppendVarint(buf, int64(headers.Count))
+	b.buf = append(buf, headers.Bytes...)
 	b.count++
 }
 
-// Finish compresses the records and returns the batch, without a producer; see
-// [Stamp]. The builder is then empty, and its memory the caller's.
+// AppendFrom adds the record of another builder that stands there from at on.
+func (b *Builder) AppendFrom(src *Builder, at int) {
+	rec, _ := src.record(at)
+	delta, n := binary.Varint(rec[1:])
+	rest := rec[1+n:]
+	_, n = binary.Varint(rest) // the offset delta
+	rest = rest[n:]
+
+	ms := src.firstTime + delta
+	b.begin(ms)
+	timeDelta, offsetDelta := ms-b.firstTime, int64(b.count)
+	size := 1 + varintLen(timeDelta) + varintLen(offsetDelta) + len(rest)
+	b.grow(binary.MaxVarintLen64 + size)
+	buf := binary.AppendVarint(b.buf, int64(size))
+	buf = append(buf, 0)
+	buf = binary.AppendVarint(buf, timeDelta)
+	buf = binary.AppendVarint(buf, offsetDelta)
+	b.buf = append(buf, rest...)
+	b.count++
+}
+
+// Key is the key of the record that stands from at on: a view, nil where it has none.
+func (b *Builder) Key(at int) []byte {
+	rec, _ := b.record(at)
+	rec = rec[1:]
+	for range 2 { // the deltas
+		_, n := binary.Varint(rec)
+		rec = rec[n:]
+	}
+	size, n := binary.Varint(rec)
+	if size < 0 {
+		return nil
+	}
+	return rec[n : n+int(size) : n+int(size)]
+}
+
+// record is the body of the record that stands from at on, and where it ends. What a builder holds is well-formed.
+func (b *Builder) record(at int) (body []byte, end int) {
+	size, n := binary.Varint(b.buf[at:])
+	end = at + n + int(size)
+	return b.buf[at+n : end], end
+}
+
+// Next is where the next record will stand.
+func (b *Builder) Next() int { return max(len(b.buf), headerBytes) }
+
+func (b *Builder) begin(ms int64) {
+	if b.count == 0 {
+		b.grow(headerBytes)
+		b.buf = b.buf[:headerBytes]
+		b.firstTime, b.maxTime = ms, ms
+	}
+	b.maxTime = max(b.maxTime, ms)
+}
+
+// grow makes room for n more bytes.
+func (b *Builder) grow(n int) {
+	if len(b.buf)+n <= cap(b.buf) {
+		return
+	}
+	next := append(b.Pool.Get(len(b.buf)+n), b.buf...)
+	if b.buf != nil {
+		b.Pool.Put(b.buf)
+	}
+	b.buf = next
+}
+
+// Finish returns the batch, compressed, still to be stamped; see [Stamp]. Without
+// compression it is the builder's own memory, valid until Start, Free or the next record.
+// The builder keeps its records, and may be finished again.
 func (b *Builder) Finish(codec compress.Compression) ([]byte, error) {
 	buf := b.buf
 	if codec != compress.None {
-		var out bytes.Buffer
-		out.Grow(headerBytes + (len(buf)-headerBytes)/2)
-		out.Write(buf[:headerBytes])
-		w := codec.Codec().NewWriter(&out)
-		if _, err := w.Write(buf[headerBytes:]); err != nil {
+		var err error
+		if buf, err = b.compress(codec); err != nil {
 			return nil, fmt.Errorf("recordbatch: %s: %w", codec, err)
 		}
-		if err := w.Close(); err != nil {
-			return nil, fmt.Errorf("recordbatch: %s: %w", codec, err)
-		}
-		buf = out.Bytes()
 	}
 	be := binary.BigEndian
+	be.PutUint64(buf, 0) // the first offset is the leader's to choose
 	be.PutUint32(buf[atLength:], uint32(len(buf)-atEpoch))
 	be.PutUint32(buf[atEpoch:], ^uint32(0)) // the leader's to fill
 	buf[atMagic] = magicV2
@@ -104,9 +193,21 @@ func (b *Builder) Finish(codec compress.Compression) ([]byte, error) {
 	be.PutUint64(buf[atFirstTime:], uint64(b.firstTime))
 	be.PutUint64(buf[atMaxTime:], uint64(b.maxTime))
 	be.PutUint32(buf[atCount:], uint32(b.count))
-	Stamp(buf, NoProducer, NoProducer, NoProducer)
-	*b = Builder{}
 	return buf, nil
+}
+
+func (b *Builder) compress(codec compress.Compression) ([]byte, error) {
+	var out bytes.Buffer
+	out.Grow(headerBytes + (len(b.buf)-headerBytes)/2)
+	out.Write(b.buf[:headerBytes])
+	w := codec.Codec().NewWriter(&out)
+	if _, err := w.Write(b.buf[headerBytes:]); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
 }
 
 // Stamp writes a producer's identity and the batch's first sequence into a batch, and the CRC that follows from them.
