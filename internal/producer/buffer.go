@@ -1,7 +1,5 @@
 package producer
 
-import "sync/atomic"
-
 // buffer bounds the bytes of what is not settled; guarded by the producer's mutex.
 type buffer struct {
 	limit   int
@@ -56,26 +54,3 @@ func (b *buffer) grant() {
 		close(w.ready)
 	}
 }
-
-// flushGroup counts what was produced between two calls of Flush, until its callers know.
-type flushGroup struct {
-	open    atomic.Int64 // and one more until it is sealed
-	settled chan struct{}
-}
-
-func newFlushGroup() *flushGroup {
-	g := &flushGroup{settled: make(chan struct{})}
-	g.open.Store(1)
-	return g
-}
-
-func (g *flushGroup) add() { g.open.Add(1) }
-
-func (g *flushGroup) remove() {
-	if g.open.Add(-1) == 0 {
-		close(g.settled)
-	}
-}
-
-// seal says that nothing is added any more.
-func (g *flushGroup) seal() { g.remove() }

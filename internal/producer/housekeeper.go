@@ -136,9 +136,7 @@ func (p *Producer) learn(md *cluster.Metadata) {
 
 // missing waits for a topic that the brokers do not know, and gives its events up after a while.
 func (p *Producer) missing(t *topic) {
-	waiting := false
-	p.each(t, func(e *entry) { waiting = waiting || !e.settled })
-	if !waiting {
+	if !t.waiting() {
 		t.missing = time.Time{}
 		return
 	}
@@ -155,9 +153,10 @@ func (p *Producer) missing(t *topic) {
 
 func (p *Producer) learnPartitions(t *topic, mt *cluster.Topic) {
 	for i := len(t.partitions); i < len(mt.Partitions); i++ {
-		t.partitions = append(t.partitions, &partition{topic: t, id: int32(i), leader: noLeader, seq: newSequencer()})
+		t.partitions = append(t.partitions, &partition{topic: t, id: int32(i), leader: noLeader, seq: newSequencer[*batch](p.params.Idempotent, p.params.MaxInFlight)})
 	}
 	t.count = int32(len(mt.Partitions))
+
 	for i, pt := range t.partitions {
 		leader := noLeader
 		if i < len(mt.Partitions) && mt.Partitions[i].Leader >= 0 {
@@ -165,7 +164,8 @@ func (p *Producer) learnPartitions(t *topic, mt *cluster.Topic) {
 		}
 		if leader != pt.leader {
 			p.unlist(pt)
-			pt.leader = leader
+			pt.leader, pt.sender = leader, nil
+			pt.seq.moved()
 			if pt.paused && pt.timer.Stop() { // no reason left to wait
 				pt.paused = false
 			}
@@ -181,16 +181,34 @@ func (p *Producer) learnPartitions(t *topic, mt *cluster.Topic) {
 	if t.sticky >= t.count || t.partitions[t.sticky].leader == noLeader {
 		t.moveSticky()
 	}
-	pending := t.pending
-	t.pending = nil
-	for _, e := range pending {
-		if !e.settled {
-			t.route(e, p.params.Partitioner)
-		}
+	for _, b := range t.pending {
+		p.distribute(t, b)
 	}
+	t.pending = nil
 	for _, pt := range t.partitions {
 		p.schedule(pt)
 	}
+}
+
+// distribute moves the records of a batch to their partitions.
+func (p *Producer) distribute(t *topic, src *batch) {
+	for i := range src.entries {
+		e := &src.entries[i]
+		if e.done == nil {
+			continue
+		}
+		pt := t.route(src.rb.Key(e.at), p.params.Partitioner)
+		dst := last(pt.queue)
+		if dst == nil || dst.flush != src.flush || dst.rb.Len()+e.size > pt.mostBytes() {
+			dst = p.newBatchFor(src, pt.hint)
+			pt.queue = append(pt.queue, dst)
+		}
+		dst.take(src, *e)
+		src.size -= e.size
+		e.done = nil
+	}
+	p.freeRoom(src.size)
+	p.free(src)
 }
 
 func (p *Producer) fetchID() {

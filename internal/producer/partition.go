@@ -1,13 +1,10 @@
 package producer
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
-
-	"github.com/segmentio/kafka-go/compress"
-
-	"github.com/expensevault/sharedlibrary/internal/recordbatch"
 )
 
 // noLeader is the leader of a partition that has none, or whose leader is not known.
@@ -18,54 +15,41 @@ type topic struct {
 	name       string
 	partitions []*partition // nil until metadata came; those that vanished stay, for their sequences
 	count      int32        // of the partitions that there are now
-	pending    []*entry     // waiting for metadata, oldest first
+	pending    []*batch     // waiting for metadata, oldest first
 	missing    time.Time    // since when the brokers say that there is no such topic; zero: they do not
-	sticky     int32        // where records without a key go until its next batch is made
+	sticky     int32        // where records without a key go until its next batch is stamped
+	seq        uint64       // of the next entry
 }
 
-// partition is one partition's queue and batch; guarded by the producer's mutex.
+// partition is one partition's batches; guarded by the producer's mutex.
 type partition struct {
 	topic  *topic
 	id     int32
 	leader int32
-	seq    sequencer
+	sender *sender // of the leader; nil when there is none, or nothing was sent yet
 
-	queue  []*entry // oldest first
-	batch  *batch   // made and not settled, nil if none
-	flying bool     // batch is in a request that is not answered
-	listed bool     // in its sender's ready list
-	paused bool     // timer will schedule it again
+	seq    sequencer[*batch] // and the batches that have a stamp
+	queue  []*batch          // those that have none, oldest first; records go into the last
+	listed bool              // in its sender's ready list
+	paused bool              // timer will schedule it again
 	timer  *time.Timer
 	tries  int   // failed ones since the last success
-	limit  int   // records in the next batch at most; 0: no limit but its size
+	failed bool  // since the last drain: a pause is due
+	hint   int   // the size of the last batch
+	most   int   // bytes of a batch that the broker takes, as far as we know; 0: maxBatchBytes
 	err    error // why the last try failed; nil after a success
 }
 
-// batch is a sealed one. Its bytes never change.
-type batch struct {
-	entries []*entry
-	stamp   stamp
-	size    int    // of the entries
-	bytes   []byte // nil until build
-	// maybe is set from the moment at which the bytes may have reached a broker that may have appended them.
-	maybe bool
-	// before is maybe as it was before the try under way.
-	before bool
-}
-
-// route gives an entry of a topic with partitions its place.
-func (t *topic) route(e *entry, by Partitioner) *partition {
-	n := t.count
-	i, ok := by(e.rec.Key, n)
+// route chooses a record's partition.
+func (t *topic) route(key []byte, by Partitioner) *partition {
+	i, ok := by(key, t.count)
 	if !ok {
-		if t.sticky >= n {
+		if t.sticky >= t.count {
 			t.sticky = 0
 		}
 		i = t.sticky
 	}
-	pt := t.partitions[i]
-	pt.queue = append(pt.queue, e)
-	return pt
+	return t.partitions[i]
 }
 
 // moveSticky lets the next records without a key go elsewhere, where there is a leader.
@@ -80,68 +64,221 @@ func (t *topic) moveSticky() {
 	}
 }
 
-func (pt *partition) hasWork() bool { return pt.batch != nil || len(pt.queue) > 0 }
-
-// seal makes the next batch of what waits, settled entries left out; nil when
-// nothing does. Its bytes are made later, by build.
-func (p *Producer) seal(pt *partition) *batch {
-	var (
-		out     = &batch{stamp: stamp{recordbatch.NoProducer, recordbatch.NoProducer, recordbatch.NoProducer}}
-		size, n int
-	)
-	for _, e := range pt.queue {
-		if !e.settled {
-			if len(out.entries) > 0 && (size+e.size > maxBatchBytes || len(out.entries) == pt.limit) {
-				break
-			}
-			size += e.size
-			e.batch = out
-			out.entries = append(out.entries, e)
+// batches calls f for every batch of the topic.
+func (t *topic) batches(f func(*batch)) {
+	for _, b := range t.pending {
+		f(b)
+	}
+	for _, pt := range t.partitions {
+		for _, sl := range pt.seq.window {
+			f(sl.batch)
 		}
-		n++
+		for _, b := range pt.queue {
+			f(b)
+		}
 	}
-	pt.queue = slices.Delete(pt.queue, 0, n)
-	if len(out.entries) == 0 {
-		return nil
-	}
-	out.size = size
-	if pt.topic.sticky == pt.id {
-		pt.topic.moveSticky()
-	}
-	if p.params.Idempotent {
-		out.stamp = pt.seq.stamp()
-	}
-	return out
 }
 
-// build makes the bytes, once. It needs no mutex: entries in a batch do not change.
-func (b *batch) build(codec compress.Compression) error {
-	if b.bytes != nil {
+// waiting reports whether anybody waits for the topic.
+func (t *topic) waiting() bool {
+	live := 0
+	t.batches(func(b *batch) { live += b.live })
+	return live > 0
+}
+
+func (pt *partition) hasWork() bool { return len(pt.seq.window) > 0 || len(pt.queue) > 0 }
+
+// sendable reports whether the next request to the leader can carry a batch.
+func (pt *partition) sendable() bool {
+	if pt.paused {
+		return false
+	}
+	_, again := pt.seq.again()
+	return again || len(pt.queue) > 0 && pt.seq.mayAdd()
+}
+
+// last is the batch that the next record goes into if it has room.
+func last(queue []*batch) *batch {
+	if len(queue) == 0 {
 		return nil
 	}
-	var rb recordbatch.Builder
-	for _, e := range b.entries {
-		rb.Append(e.rec.Timestamp.UnixMilli(), e.rec.Key, e.rec.Value, e.rec.Headers)
+	return queue[len(queue)-1]
+}
+
+// hasRoom reports whether a record of this size may be added.
+func (p *Producer) hasRoom(b *batch, size, most int) bool {
+	return b != nil && b.flush == p.flush && !b.maybe && !b.split && b.rb.Len()+size <= most
+}
+
+// push puts a record into the last batch of a queue, or a new one.
+func (p *Producer) push(queue []*batch, e entry, r *Record, most, hint int) []*batch {
+	b := last(queue)
+	if !p.hasRoom(b, e.size, most) {
+		b = p.newBatch(max(hint, e.size))
+		queue = append(queue, b)
 	}
-	data, err := rb.Finish(codec)
-	if err != nil {
-		return err
+	b.append(e, r)
+	return queue
+}
+
+func (pt *partition) mostBytes() int {
+	if pt.most > 0 {
+		return pt.most
 	}
-	recordbatch.Stamp(data, b.stamp.id, b.stamp.epoch, b.stamp.seq)
-	b.bytes = data
+	return maxBatchBytes
+}
+
+// take chooses what the next request carries of a partition, and marks it as sent; nil when there is nothing.
+func (p *Producer) take(pt *partition) *batch {
+	if b, ok := pt.seq.again(); ok {
+		pt.seq.sent(b)
+		return b
+	}
+	for len(pt.queue) > 0 && pt.seq.mayAdd() {
+		b := p.compact(pt.queue[0])
+		pt.queue = slices.Delete(pt.queue, 0, 1)
+		switch {
+		case b == nil:
+			continue
+		case b.live > 1 && b.split:
+			pt.queue = slices.Insert(pt.queue, 0, p.halve(b, b.rb.Len()/2)...)
+			continue
+		case b.live > 1 && b.rb.Len() > pt.mostBytes():
+			pt.queue = slices.Insert(pt.queue, 0, p.halve(b, pt.mostBytes())...)
+			continue
+		}
+		if pt.topic.sticky == pt.id {
+			pt.topic.moveSticky()
+		}
+		pt.hint = b.rb.Len()
+		b.stamp, b.bytes, b.split = pt.seq.add(b, int32(len(b.entries))), nil, false
+		pt.seq.sent(b)
+		return b
+	}
 	return nil
 }
 
-// unseal puts the entries of a batch that was certainly not written back to the front of the queue.
-func (pt *partition) unseal() {
-	for _, e := range pt.batch.entries {
-		e.batch = nil
+// settleDrained acts on what the sequencer decides when nothing of a partition is in flight.
+func (p *Producer) settleDrained(pt *partition) {
+	if pt.seq.flying > 0 {
+		return
 	}
-	pt.queue = append(pt.batch.entries, pt.queue...)
-	pt.batch = nil
+	back, lost := pt.seq.drained(func(b *batch) bool { return b.live == 0 })
+	for _, sl := range lost {
+		p.finish(sl.batch, Result{}, p.lastError(pt), true)
+	}
+	for i := len(back) - 1; i >= 0; i-- {
+		b := back[i].batch
+		b.maybe = b.maybe || back[i].maybe
+		b.bytes = nil
+		pt.queue = slices.Insert(pt.queue, 0, b)
+	}
+	if pt.failed {
+		pt.failed = false
+		p.pause(pt)
+	}
 }
 
-// unsettled reports whether anybody still waits for the batch.
-func (b *batch) unsettled() bool {
-	return slices.ContainsFunc(b.entries, func(e *entry) bool { return !e.settled })
+// pause lets a partition rest before its next try.
+func (p *Producer) pause(pt *partition) {
+	if p.ctx.Err() != nil || pt.paused {
+		return
+	}
+	pt.tries++
+	pt.paused = true
+	pt.timer = time.AfterFunc(p.params.Backoff.Pause(pt.tries-1), func() {
+		p.mu.Lock()
+		defer p.unlock()
+		pt.paused = false
+		p.schedule(pt)
+	})
+}
+
+// schedule lists pt with its leader's sender if there is something to send.
+func (p *Producer) schedule(pt *partition) {
+	if pt.listed || pt.paused || !pt.hasWork() || p.ctx.Err() != nil {
+		return
+	}
+	if pt.leader == noLeader {
+		p.needMetadata()
+		return
+	}
+	if pt.seq.waiting() && pt.seq.flying == 0 {
+		p.settleDrained(pt) // who waited may have gone
+	}
+	if pt.seq.needsID() && len(pt.seq.window) == 0 && !p.adoptID(pt) || !pt.sendable() {
+		return
+	}
+	if pt.sender == nil {
+		pt.sender = p.senderOf(pt.leader)
+	}
+	pt.listed = true
+	s := pt.sender
+	s.ready = append(s.ready, pt)
+	for _, b := range pt.queue {
+		s.waiting += b.rb.Len()
+	}
+	if pt.seq.waiting() {
+		s.waiting += gatherBytes // what failed does not wait for company
+	}
+	s.stir()
+}
+
+// unlist takes pt off the ready list of the broker that led it.
+func (p *Producer) unlist(pt *partition) {
+	if pt.listed {
+		pt.sender.ready = slices.DeleteFunc(pt.sender.ready, func(o *partition) bool { return o == pt })
+		pt.listed = false
+	}
+}
+
+// cancelIn settles one entry; false when it is not here.
+func (p *Producer) cancelIn(queue []*batch, seq uint64, err error) ([]*batch, bool) {
+	for i, b := range queue {
+		e := b.find(seq)
+		if e == nil {
+			continue
+		}
+		p.settle(b, e, err, false)
+		if b.live < len(b.entries)/2 || b.live == 0 { // else it is left out when the batch is stamped
+			if b = p.compact(b); b == nil {
+				return slices.Delete(queue, i, i+1), true
+			}
+			queue[i] = b
+		}
+		return queue, true
+	}
+	return queue, false
+}
+
+// expire settles the entries of a queue whose time is up, and reports the first deadline that is left.
+func (p *Producer) expire(queue []*batch, now int64, err func() error) (left []*batch, next int64) {
+	next = math.MaxInt64
+	left = queue[:0]
+	for _, b := range queue {
+		if b.earliest <= now {
+			p.expireBatch(b, now, err, false)
+			if b = p.compact(b); b == nil {
+				continue
+			}
+		}
+		next = min(next, b.earliest)
+		left = append(left, b)
+	}
+	clear(queue[len(left):])
+	return left, next
+}
+
+// expireBatch settles the entries of one batch whose time is up.
+func (p *Producer) expireBatch(b *batch, now int64, err func() error, maybe bool) {
+	b.earliest = math.MaxInt64
+	for i := range b.entries {
+		switch e := &b.entries[i]; {
+		case e.done == nil:
+		case e.deadline <= now:
+			p.settle(b, e, err(), maybe)
+		default:
+			b.earliest = min(b.earliest, e.deadline)
+		}
+	}
 }

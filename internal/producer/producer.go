@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -14,9 +15,6 @@ import (
 	"github.com/expensevault/sharedlibrary/internal/cluster"
 	"github.com/expensevault/sharedlibrary/internal/recordbatch"
 )
-
-// maxDead is how many settled entries may stay in the queues, unless more live ones are there.
-const maxDead = 1000
 
 // Params is everything that New needs.
 type Params struct {
@@ -45,6 +43,10 @@ type Producer struct {
 	closing chan struct{} // closed when Close begins
 	closed  chan struct{} // closed when Close is through
 
+	born    time.Time
+	memory  recordbatch.Pool
+	batches sync.Pool // of *batch
+
 	mu       sync.Mutex
 	shut     bool
 	buf      buffer
@@ -56,10 +58,8 @@ type Producer struct {
 	wantID   bool
 	flush    *flushGroup   // what is produced now belongs to it
 	flushes  []*flushGroup // earlier ones, perhaps not settled
-	sweepAt  time.Time     // when the sweeper looks next; zero: when it is woken
+	sweepAt  int64         // when the sweeper looks next; math.MaxInt64: when it is woken
 	trouble  trouble       // the housekeeper's
-	dead     int           // settled entries in the queues
-	live     int           // entries that are not settled
 	out      []settlement  // to be run when the mutex is free
 	logs     []func()      // likewise
 }
@@ -74,6 +74,8 @@ func New(p Params) *Producer {
 		ctx:     ctx, cancel: cancel,
 		keep: make(chan struct{}, 1), sweepC: make(chan struct{}, 1),
 		closing: make(chan struct{}), closed: make(chan struct{}),
+		born:    time.Now(),
+		sweepAt: math.MaxInt64,
 		buf:     buffer{limit: p.BufferBytes},
 		topics:  map[string]*topic{},
 		senders: map[int32]*sender{},
@@ -86,82 +88,70 @@ func New(p Params) *Producer {
 	return out
 }
 
-// Ticket is a record under way.
-type Ticket struct {
-	p *Producer
-	e *entry
-}
+// now is the time on the monotonic clock, since the producer was made.
+func (p *Producer) now() int64 { return int64(time.Since(p.born)) }
 
-// Cancel settles the record with err, unless it is settled. What is in a batch
-// already may be written all the same. A nil Ticket is of a record that was not taken.
-func (t *Ticket) Cancel(err error) {
-	if t == nil {
-		return
-	}
-	t.p.mu.Lock()
-	defer t.p.unlock()
-	t.p.later(t.p.settle(nil, t.e, Result{}, err, t.e.batch != nil))
-}
-
-// Produce takes a record that its caller began to publish at start; done is
-// called exactly once with its outcome, on another goroutine as a rule. It must
-// not block. When Produce itself returns an error the record was not taken, and
-// done is not called. Produce blocks while the buffer is full, until ctx ends or
+// Produce takes a record that its caller began to publish at start; done hears
+// of its outcome, as its n-th record. When Produce itself returns an error the record was not taken, and
+// done does not hear of it. Produce blocks while the buffer is full, until ctx ends or
 // half of the record's time has passed. Records of one goroutine keep their
 // order within a partition.
-func (p *Producer) Produce(ctx context.Context, rec Record, start time.Time, done func(Result, error)) (*Ticket, error) {
-	e := &entry{rec: rec, size: rec.size(), deadline: start.Add(p.params.MessageTimeout), done: done}
-	if e.rec.Timestamp.IsZero() {
-		e.rec.Timestamp = start
+func (p *Producer) Produce(ctx context.Context, rec *Record, start time.Time, done Completion, n int) (Ticket, error) {
+	e := entry{
+		done: done, n: n, size: rec.size(),
+		deadline: int64(start.Sub(p.born) + p.params.MessageTimeout),
 	}
-	if err := p.takeRoom(ctx, e, start); err != nil {
-		return nil, &Error{Err: err}
+	if err := ctx.Err(); err != nil {
+		return Ticket{}, &Error{Err: err}
 	}
 	p.mu.Lock()
 	defer p.unlock()
-	if p.shut {
-		p.buf.release(e.size)
-		return nil, &Error{Err: ErrClosed}
+	if !p.shut && !p.buf.tryTake(e.size) {
+		if err := p.waitForRoom(ctx, e.size, start); err != nil {
+			return Ticket{}, &Error{Err: err}
+		}
 	}
-	e.flush = p.flush
-	e.flush.add()
-	p.live++
-	p.enqueue(e)
-	p.sweepBy(e.deadline)
-	return &Ticket{p, e}, nil
+	if p.shut {
+		return Ticket{}, &Error{Err: ErrClosed}
+	}
+	t := p.topics[rec.Topic]
+	if t == nil {
+		t = &topic{name: rec.Topic}
+		p.topics[t.name] = t
+		p.needMetadata()
+	}
+	e.seq = t.seq
+	t.seq++
+	if e.deadline < p.sweepAt {
+		p.sweepBy(e.deadline)
+	}
+	if t.partitions == nil {
+		t.pending = p.push(t.pending, e, rec, maxBatchBytes, 0)
+		p.needMetadata()
+		return Ticket{t, e.seq}, nil
+	}
+	pt := t.route(rec.Key, p.params.Partitioner)
+	pt.queue = p.push(pt.queue, e, rec, pt.mostBytes(), pt.hint)
+	if pt.listed {
+		pt.sender.waiting += e.size
+		pt.sender.stir()
+	} else {
+		p.schedule(pt)
+	}
+	return Ticket{t, e.seq}, nil
 }
 
-// sweepBy has the sweeper look at the queues at this time, or before.
-func (p *Producer) sweepBy(at time.Time) {
-	if p.sweepAt.IsZero() || at.Before(p.sweepAt) {
-		p.sweepAt = at
-		kick(p.sweepC)
-	}
-}
-
-func (p *Producer) takeRoom(ctx context.Context, e *entry, start time.Time) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	p.mu.Lock()
-	if p.shut {
-		p.mu.Unlock()
-		return ErrClosed
-	}
-	if p.buf.tryTake(e.size) {
-		p.mu.Unlock()
-		return nil
-	}
-	w := p.buf.wait(e.size)
-	p.mu.Unlock()
-
+// waitForRoom waits for room in the buffer; the mutex, which is held, is free meanwhile. Without an
+// error the room is taken, or the producer shut.
+func (p *Producer) waitForRoom(ctx context.Context, size int, start time.Time) error {
+	w := p.buf.wait(size)
+	p.unlock()
 	// Room that comes later would leave no time to send.
 	timer := time.NewTimer(time.Until(start.Add(p.params.MessageTimeout / 2)))
 	defer timer.Stop()
 	var err error
 	select {
 	case <-w.ready:
-		return nil
 	case <-ctx.Done():
 		err = ctx.Err()
 	case <-timer.C:
@@ -170,64 +160,111 @@ func (p *Producer) takeRoom(ctx context.Context, e *entry, start time.Time) erro
 		err = ErrClosed
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if last := p.trouble.err; errors.Is(err, ErrBufferFull) && last != nil {
-		err = fmt.Errorf("%w: %w", err, last)
+	if err == nil && !p.shut {
+		return nil
 	}
 	if !p.buf.leave(w) {
-		p.buf.release(e.size)
+		p.freeRoom(size)
+	}
+	if last := p.trouble.err; errors.Is(err, ErrBufferFull) && last != nil {
+		err = fmt.Errorf("%w: %w", err, last)
 	}
 	return err
 }
 
-func (p *Producer) enqueue(e *entry) {
-	t := p.topics[e.rec.Topic]
-	if t == nil {
-		t = &topic{name: e.rec.Topic}
-		p.topics[t.name] = t
-		p.needMetadata()
+func (p *Producer) freeRoom(size int) {
+	if size > 0 {
+		p.buf.release(size)
 	}
-	if t.partitions == nil {
-		t.pending = append(t.pending, e)
-		p.needMetadata()
+}
+
+// Cancel settles a record with err, unless it is settled. What is in a batch
+// that was sent may be written all the same.
+func (p *Producer) Cancel(t Ticket, err error) {
+	if t.topic == nil {
 		return
 	}
-	p.schedule(t.route(e, p.params.Partitioner))
-}
-
-// settle answers an entry once; the caller passes the result to later.
-func (p *Producer) settle(ss []settlement, e *entry, res Result, err error, maybe bool) []settlement {
-	if e.settled {
-		return ss
+	p.mu.Lock()
+	defer p.unlock()
+	var found bool
+	if t.topic.pending, found = p.cancelIn(t.topic.pending, t.seq, err); found {
+		return
 	}
-	e.settled = true
-	if err != nil {
-		err = &Error{Err: err, MaybeWritten: maybe || e.maybe}
-	}
-	ss = append(ss, settlement{e.done, res, err, e.flush})
-	p.live--
-	if e.batch == nil {
-		e.rec = Record{} // it stays in its queue for a while
-		if p.dead++; p.dead > maxDead && p.dead > p.live {
-			p.sweepBy(time.Now())
+	for _, pt := range t.topic.partitions {
+		for _, sl := range pt.seq.window {
+			if e := sl.batch.find(t.seq); e != nil {
+				p.settle(sl.batch, e, err, sl.maybe)
+				return
+			}
+		}
+		if pt.queue, found = p.cancelIn(pt.queue, t.seq, err); found {
+			return
 		}
 	}
-	e.done = nil
-	p.buf.release(e.size)
-	return ss
 }
 
-func (p *Producer) later(ss []settlement) { p.out = append(p.out, ss...) }
+// settlement is what callers hear once the mutex is free: of one entry, or of all that are left of a batch.
+type settlement struct {
+	entry entry
+	flush *flushGroup // of the entry
+	batch *batch
+	res   Result
+	err   error
+}
+
+// settle answers one entry with an error.
+func (p *Producer) settle(b *batch, e *entry, err error, maybe bool) {
+	b.flush.add()
+	p.out = append(p.out, settlement{entry: *e, flush: b.flush, err: &Error{Err: err, MaybeWritten: maybe || b.maybe}})
+	e.done = nil
+	if b.live--; b.live == 0 {
+		p.freeRoom(b.size)
+		b.size = 0
+	}
+}
+
+// finish answers what is left of a batch, and ends it. A nil err is success; res has the first record's offset.
+func (p *Producer) finish(b *batch, res Result, err error, maybe bool) {
+	if err != nil {
+		err = &Error{Err: err, MaybeWritten: maybe || b.maybe}
+	}
+	p.freeRoom(b.size)
+	b.size = 0
+	p.out = append(p.out, settlement{batch: b, res: res, err: err})
+}
 
 // unlock frees the mutex and then tells the callers what was settled under it.
 func (p *Producer) unlock() {
 	ss, logs := p.out, p.logs
 	p.out, p.logs = nil, nil
 	p.mu.Unlock()
-	run(ss)
+	for i := range ss {
+		p.tell(&ss[i])
+	}
 	for _, log := range logs {
 		log()
 	}
+}
+
+func (p *Producer) tell(s *settlement) {
+	b := s.batch
+	if b == nil {
+		s.entry.done.Settled(s.entry.n, Result{}, s.err)
+		s.flush.remove()
+		return
+	}
+	res := s.res
+	for i := range b.entries {
+		e := &b.entries[i]
+		if e.done == nil {
+			continue
+		}
+		if res = s.res; s.err == nil && res.Offset >= 0 {
+			res.Offset += int64(i)
+		}
+		e.done.Settled(e.n, res, s.err)
+	}
+	p.free(b)
 }
 
 // failAll settles everything that is under way.
@@ -238,45 +275,29 @@ func (p *Producer) failAll(err error) {
 }
 
 func (p *Producer) failTopic(t *topic, err error) {
-	var ss []settlement
-	for _, e := range t.pending {
-		ss = p.settle(ss, e, Result{}, err, false)
+	for _, b := range t.pending {
+		p.finish(b, Result{}, err, false)
 	}
 	t.pending = nil
-	p.later(ss)
 	for _, pt := range t.partitions {
 		p.failPartition(pt, err)
 	}
 }
 
-// failPartition settles what is under way to one partition. Its batch stays, if
-// it may have been written: the sequence hangs on its fate.
+// failPartition settles what is under way to one partition. Batches that may have
+// been written stay: the sequence hangs on their fate.
 func (p *Producer) failPartition(pt *partition, err error) {
-	var ss []settlement
-	pt.each(func(e *entry) { ss = p.settle(ss, e, Result{}, err, e.batch != nil) })
-	pt.queue = nil
-	p.later(ss)
-}
-
-// each calls f for every entry of a topic.
-func (p *Producer) each(t *topic, f func(*entry)) {
-	for _, e := range t.pending {
-		f(e)
-	}
-	for _, pt := range t.partitions {
-		pt.each(f)
-	}
-}
-
-func (pt *partition) each(f func(*entry)) {
-	if pt.batch != nil {
-		for _, e := range pt.batch.entries {
-			f(e)
+	for _, sl := range pt.seq.window {
+		for i := range sl.batch.entries {
+			if e := &sl.batch.entries[i]; e.done != nil {
+				p.settle(sl.batch, e, err, sl.maybe)
+			}
 		}
 	}
-	for _, e := range pt.queue {
-		f(e)
+	for _, b := range pt.queue {
+		p.finish(b, Result{}, err, false)
 	}
+	pt.queue = nil
 }
 
 // Flush waits until everything produced before it is settled, one way or the
@@ -325,11 +346,7 @@ func (p *Producer) Close(ctx context.Context) (left int, err error) {
 	p.cancel()
 	p.mu.Lock()
 	for _, t := range p.topics {
-		p.each(t, func(e *entry) {
-			if !e.settled {
-				left++
-			}
-		})
+		t.batches(func(b *batch) { left += b.live })
 		p.failTopic(t, ErrClosed)
 	}
 	p.unlock()

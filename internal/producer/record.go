@@ -3,9 +3,8 @@ package producer
 import (
 	"errors"
 	"fmt"
-	"time"
 
-	"github.com/segmentio/kafka-go/protocol"
+	"github.com/expensevault/sharedlibrary/internal/recordbatch"
 )
 
 // Why a record was not acknowledged, beside what the broker and the connection say.
@@ -30,23 +29,17 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Record is what is produced. Key, Value and Headers must not change until it is settled.
+// Record is what is produced. Nothing of it is kept once Produce has returned.
 type Record struct {
-	Topic     string
-	Key       []byte
-	Value     []byte
-	Headers   []protocol.Header
-	Timestamp time.Time
+	Topic   string
+	Key     []byte
+	Value   []byte
+	Headers recordbatch.Headers
+	Millis  int64 // the timestamp, in milliseconds since the epoch
 }
 
 // size is the record's in a batch, give or take its varints.
-func (r *Record) size() int {
-	n := len(r.Key) + len(r.Value) + 16
-	for _, h := range r.Headers {
-		n += len(h.Key) + len(h.Value) + 4
-	}
-	return n
-}
+func (r *Record) size() int { return len(r.Key) + len(r.Value) + len(r.Headers.Bytes) + 16 }
 
 // Result says where an acknowledged record stands.
 type Result struct {
@@ -54,29 +47,15 @@ type Result struct {
 	Offset    int64 // -1 when the broker did not say: acks 0, or a duplicate whose offset it has forgotten
 }
 
-// entry is a record on its way.
-type entry struct {
-	rec      Record
-	size     int
-	deadline time.Time
-	flush    *flushGroup
-	done     func(Result, error)
-	batch    *batch // that is, or was, under way: the entry is no longer to be taken back; nil in a queue
-	maybe    bool   // an earlier batch with it may have been written
-	settled  bool
+// Completion hears of records.
+type Completion interface {
+	// Settled is called exactly once for each record that was taken, with the number that
+	// Produce was given, on another goroutine as a rule. It must not block.
+	Settled(n int, res Result, err error)
 }
 
-// settlement is a call to be made once the mutex is free.
-type settlement struct {
-	done  func(Result, error)
-	res   Result
-	err   error
-	flush *flushGroup
-}
-
-func run(ss []settlement) {
-	for _, s := range ss {
-		s.done(s.res, s.err)
-		s.flush.remove()
-	}
+// Ticket is a record under way; its zero value is of one that was not taken.
+type Ticket struct {
+	topic *topic
+	seq   uint64
 }

@@ -19,18 +19,26 @@ const (
 	maxBatchBytes = 1_000_000
 	// maxRequestBytes bounds what one write carries; brokers take 100 MiB.
 	maxRequestBytes = 8 << 20
+	// While requests are in flight, what waits for one broker gathers until there is so much of it, or so long.
+	gatherBytes = 256 << 10
+	gatherTime  = 5 * time.Millisecond
 )
 
 // sender carries the batches of the partitions that one broker leads.
 type sender struct {
 	p      *Producer
 	broker int32
-	kick   chan struct{} // of one token
+	wake   chan struct{} // of one token
 	conn   *wire.Conn    // that carried the last request; the sender's own
 
 	// Guarded by the producer's mutex.
 	ready    []*partition
+	waiting  int // bytes, more or less, that the partitions in ready have
 	requests int // not answered
+	woken    bool
+	timer    *time.Timer // ends the gathering
+	timed    bool        // it runs
+	overdue  bool        // it has ended
 	trouble  trouble
 }
 
@@ -46,11 +54,59 @@ type flight struct {
 	b  *batch
 }
 
+// request is one on its way. Its answer is acted on when the write has returned as well: until then the bytes are in use.
+type request struct {
+	flights  []flight
+	version  int16
+	written  bool
+	answered bool
+	answers  map[place]answer
+	err      error // why there is no answer
+}
+
+func (p *Producer) senderOf(broker int32) *sender {
+	s := p.senders[broker]
+	if s == nil {
+		s = &sender{p: p, broker: broker, wake: make(chan struct{}, 1)}
+		s.timer = time.AfterFunc(time.Hour, s.gathered)
+		s.timer.Stop()
+		p.senders[broker] = s
+		p.wg.Add(1)
+		go s.run()
+	}
+	return s
+}
+
+// stir wakes the sender if what waits should go now; otherwise that is certain in a little while.
+func (s *sender) stir() {
+	switch {
+	case s.woken || s.requests >= s.p.params.MaxInFlight || len(s.ready) == 0:
+	case !s.gathers():
+		s.woken = true
+		kick(s.wake)
+	case !s.timed:
+		s.timed = true
+		s.timer.Reset(gatherTime)
+	}
+}
+
+// gathers reports whether what waits should wait for company.
+func (s *sender) gathers() bool { return s.requests > 0 && s.waiting < gatherBytes && !s.overdue }
+
+// gathered ends the gathering.
+func (s *sender) gathered() {
+	s.p.mu.Lock()
+	defer s.p.unlock()
+	s.timed, s.overdue = false, true
+	s.stir()
+}
+
 func (s *sender) run() {
 	defer s.p.wg.Done()
+	defer s.timer.Stop()
 	for {
 		select {
-		case <-s.kick:
+		case <-s.wake:
 		case <-s.p.ctx.Done():
 			return
 		}
@@ -61,19 +117,19 @@ func (s *sender) run() {
 
 // send makes and writes one request; false when there is nothing to send now.
 func (s *sender) send() bool {
-	fs := s.collect()
-	if len(fs) == 0 {
+	r := &request{flights: s.collect()}
+	if len(r.flights) == 0 {
 		return false
 	}
-	for _, f := range fs {
+	for _, f := range r.flights {
 		if err := f.b.build(s.p.params.Compression); err != nil { // a codec that can't write to memory: not to be expected
-			s.notSent(fs, err)
+			s.notSent(r, err)
 			return true
 		}
 	}
 	conn, err := s.p.params.Cluster.Conn(s.p.ctx, s.broker, cluster.Produce)
 	if err != nil {
-		s.notSent(fs, err)
+		s.notSent(r, err)
 		return true
 	}
 	if s.conn != conn {
@@ -83,85 +139,86 @@ func (s *sender) send() bool {
 			s.p.refresh()
 		}
 	}
-	version, ok := conn.Version(protocol.Produce, produceLowest, produceHighest)
+	var ok bool
+	r.version, ok = conn.Version(protocol.Produce, produceLowest, produceHighest)
 	if !ok {
-		s.notSent(fs, errors.New("producer: the broker has no version of Produce from 3 to 8"))
+		s.notSent(r, errors.New("producer: the broker has no version of Produce from 3 to 8"))
 		return true
 	}
-	slices.SortStableFunc(fs, func(a, b flight) int { return strings.Compare(a.pt.topic.name, b.pt.topic.name) })
-	ts := make([]target, len(fs))
-	for i, f := range fs {
+	slices.SortStableFunc(r.flights, func(a, b flight) int { return strings.Compare(a.pt.topic.name, b.pt.topic.name) })
+	ts := make([]target, len(r.flights))
+	for i, f := range r.flights {
 		ts[i] = target{f.pt.topic.name, f.pt.id, f.b.bytes}
 	}
 	timeout := s.p.attempt
 	req := wire.Request{
-		Key: protocol.Produce, Version: version,
+		Key: protocol.Produce, Version: r.version,
 		Body:     produceBody(s.p.params.Acks, int32(timeout.Milliseconds()), ts),
 		NoAnswer: s.p.params.Acks == 0,
 	}
-	s.markSent(fs)
 	// The broker waits for its followers as long as the request says; the answer needs a little more.
-	err = conn.Send(req, timeout+timeout/4, func(a wire.Answer, err error) { s.answered(fs, version, a, err) })
+	err = conn.Send(req, timeout+timeout/4, func(a wire.Answer, err error) { s.answered(r, a, err) })
 	if err != nil {
-		s.unmarkSent(fs)
-		s.notSent(fs, err)
+		s.notSent(r, err)
+		return true
+	}
+	s.p.mu.Lock()
+	defer s.p.unlock()
+	if r.written = true; r.answered {
+		s.conclude(r)
 	}
 	return true
 }
 
-// collect takes what is ready, sealing batches where there are none.
+// collect takes what is ready, a batch of each partition.
 func (s *sender) collect() []flight {
 	p := s.p
 	p.mu.Lock()
 	defer p.unlock()
+	s.woken = false
+	if len(s.ready) == 0 || s.requests >= p.params.MaxInFlight {
+		return nil
+	}
+	if s.gathers() {
+		s.stir()
+		return nil
+	}
 	var (
-		fs   []flight
+		fs   = make([]flight, 0, len(s.ready))
 		size int
+		n    int
 	)
-	for len(s.ready) > 0 && s.requests < p.params.MaxInFlight && size < maxRequestBytes {
-		pt := s.ready[0]
-		s.ready = s.ready[1:]
+	for n < len(s.ready) && size < maxRequestBytes {
+		pt := s.ready[n]
+		n++
 		pt.listed = false
-		if pt.leader != s.broker {
+		if pt.sender != s {
 			p.schedule(pt)
 			continue
 		}
-		if pt.batch == nil {
-			pt.batch = p.seal(pt)
+		if b := p.take(pt); b != nil {
+			size += b.rb.Len()
+			fs = append(fs, flight{pt, b})
 		}
-		if pt.batch == nil {
-			continue
+	}
+	s.ready = slices.Delete(s.ready, 0, n)
+	s.waiting, s.overdue = 0, false
+	for _, pt := range s.ready {
+		for _, b := range pt.queue {
+			s.waiting += b.rb.Len()
 		}
-		pt.flying = true
-		size += pt.batch.size
-		fs = append(fs, flight{pt, pt.batch})
 	}
 	if len(fs) > 0 {
 		s.requests++
 	}
+	for _, f := range fs {
+		p.schedule(f.pt) // what did not fit
+	}
 	return fs
 }
 
-// markSent comes before the write: an answer, or a Close, may come before the write returns.
-func (s *sender) markSent(fs []flight) {
-	s.p.mu.Lock()
-	defer s.p.unlock()
-	for _, f := range fs {
-		f.b.before, f.b.maybe = f.b.maybe, true
-	}
-}
-
-// unmarkSent takes markSent back: nothing of the request reached the connection.
-func (s *sender) unmarkSent(fs []flight) {
-	s.p.mu.Lock()
-	defer s.p.unlock()
-	for _, f := range fs {
-		f.b.maybe = f.b.before
-	}
-}
-
 // notSent handles a request that certainly did not leave.
-func (s *sender) notSent(fs []flight, err error) {
+func (s *sender) notSent(r *request, err error) {
 	p := s.p
 	p.mu.Lock()
 	defer p.unlock()
@@ -169,125 +226,97 @@ func (s *sender) notSent(fs []flight, err error) {
 	p.troubled(&s.trouble, err)
 	p.needMetadata()
 	_, refused := errors.AsType[*wire.AuthError](err)
-	for _, f := range fs {
-		f.pt.flying = false
-		f.pt.err = err
-		p.again(f.pt)
+	for _, f := range r.flights {
+		f.pt.seq.unsent(f.b)
+		f.pt.err, f.pt.failed = err, true
+		p.settleDrained(f.pt)
 		if refused { // waiting helps nobody
 			p.failPartition(f.pt, err)
 		}
+		p.schedule(f.pt)
 	}
-	p.scheduleAll(s)
+	s.stir()
 }
 
 // answered runs in the connection's reader.
-func (s *sender) answered(fs []flight, version int16, a wire.Answer, err error) {
-	p := s.p
-	var answers map[place]answer
-	if err == nil && p.params.Acks != 0 {
+func (s *sender) answered(r *request, a wire.Answer, err error) {
+	if err == nil && s.p.params.Acks != 0 {
 		var list []answer
-		if list, err = parseAnswers(version, a.Body); err == nil {
-			answers = make(map[place]answer, len(list))
+		if list, err = parseAnswers(r.version, a.Body); err == nil {
+			r.answers = make(map[place]answer, len(list))
 			for _, an := range list {
-				answers[place{an.topic, an.partition}] = an
+				r.answers[place{an.topic, an.partition}] = an
 			}
 		}
 	}
-	p.mu.Lock()
-	defer p.unlock()
+	s.p.mu.Lock()
+	defer s.p.unlock()
+	r.err = err
+	if r.answered = true; r.written {
+		s.conclude(r)
+	}
+}
+
+// conclude acts on the answer to a request, or on its absence.
+func (s *sender) conclude(r *request) {
+	p := s.p
 	s.requests--
-	if err != nil {
+	if r.err != nil {
 		// Lost on the way there, or back.
-		p.troubled(&s.trouble, err)
+		p.troubled(&s.trouble, r.err)
 		p.needMetadata()
 	}
-	for _, f := range fs {
-		f.pt.flying = false
+	for _, f := range r.flights {
+		an, ok := r.answers[place{f.pt.topic.name, f.pt.id}]
 		switch {
-		case err != nil:
-			f.pt.err = err
-			p.again(f.pt)
+		case r.err != nil:
+			f.pt.seq.silent(f.b)
+			f.pt.err, f.pt.failed = r.err, true
 		case p.params.Acks == 0:
-			s.verdict(f.pt, answer{offset: -1})
+			s.verdict(f.pt, f.b, answer{offset: -1})
+		case !ok:
+			f.pt.seq.silent(f.b)
+			f.pt.err, f.pt.failed = errMalformed, true
+			p.troubled(&s.trouble, errMalformed)
 		default:
-			an, ok := answers[place{f.pt.topic.name, f.pt.id}]
-			if !ok {
-				f.pt.err = errMalformed
-				p.troubled(&s.trouble, errMalformed)
-				p.again(f.pt)
-				continue
-			}
-			s.verdict(f.pt, an)
+			s.verdict(f.pt, f.b, an)
 		}
+		p.settleDrained(f.pt)
+		p.schedule(f.pt)
 	}
-	p.scheduleAll(s)
+	s.stir()
 }
 
-// verdict acts on the broker's answer to pt.batch.
-func (s *sender) verdict(pt *partition, an answer) {
-	p, b := s.p, pt.batch
-	act, v := pt.seq.answered(int32(len(b.entries)), an.code, b.before)
-	if v.Refresh {
+// verdict acts on the broker's answer to a batch.
+func (s *sender) verdict(pt *partition, b *batch, an answer) {
+	p := s.p
+	before := pt.seq.reset
+	out, maybe := pt.seq.answered(b, an.code, blamesOne(an.code))
+	if kerr.OfProduce(an.code).Refresh {
 		p.needMetadata()
 	}
-	if !v.Possibly && an.code != kerr.None {
-		// This try wrote nothing, so that what is left open is what was open before it.
-		b.maybe = b.before
-	}
-	switch act {
-	case actDone:
+	switch out {
+	case outDone:
 		p.recovered(&s.trouble)
-		p.acknowledge(pt, b, an.offset)
-	case actAgain:
-		pt.err = brokerError(an)
+		pt.tries, pt.err = 0, nil
+		p.finish(b, Result{Partition: pt.id, Offset: an.offset}, nil, false)
+	case outAgain:
+		pt.err, pt.failed = brokerError(an), true
 		p.troubled(&s.trouble, pt.err)
-		p.again(pt)
-	case actRestamp:
-		pt.err = brokerError(an)
-		p.troubled(&s.trouble, pt.err)
-		p.log(slog.LevelWarn, "The broker does not know the producer's sequence: raising the epoch",
-			slog.String("messaging.destination.name", pt.topic.name),
-			slog.Int("messaging.destination.partition.id", int(pt.id)), slog.String("error.type", an.code.Name()))
-		for _, e := range b.entries {
-			e.maybe = e.maybe || b.maybe // what sequencer.answered trusts in is no promise to the caller
+		if pt.seq.reset && !before {
+			p.log(slog.LevelWarn, "The broker does not know the producer's sequence: raising the epoch",
+				slog.String("messaging.destination.name", pt.topic.name),
+				slog.Int("messaging.destination.partition.id", int(pt.id)), slog.String("error.type", an.code.Name()))
 		}
-		b.maybe = false
-		p.again(pt)
-	case actFail:
-		p.refuse(pt, b, an)
-	}
-}
-
-func (p *Producer) acknowledge(pt *partition, b *batch, base int64) {
-	var ss []settlement
-	for i, e := range b.entries {
-		off := base
-		if off >= 0 {
-			off += int64(i)
+	case outSplit:
+		b.split = true
+		if an.code == kerr.MessageTooLarge || an.code == kerr.RecordListTooLarge {
+			pt.most = b.rb.Len() / 2
 		}
-		ss = p.settle(ss, e, Result{Partition: pt.id, Offset: off}, nil, false)
+	case outRefused:
+		pt.tries = 0
+		p.finish(b, Result{}, brokerError(an), maybe)
 	}
-	pt.batch, pt.tries, pt.limit, pt.err = nil, 0, 0, nil
-	p.later(ss)
-	p.schedule(pt)
-}
-
-// refuse gives up a batch that the broker does not take. Where one record may
-// be to blame, the others are tried without it.
-func (p *Producer) refuse(pt *partition, b *batch, an answer) {
-	if len(b.entries) > 1 && !b.maybe && blamesOne(an.code) {
-		pt.limit = (len(b.entries) + 1) / 2
-		pt.unseal()
-		p.schedule(pt)
-		return
-	}
-	var ss []settlement
-	for _, e := range b.entries {
-		ss = p.settle(ss, e, Result{}, brokerError(an), b.maybe)
-	}
-	pt.batch, pt.tries = nil, 0
-	p.later(ss)
-	p.schedule(pt)
 }
 
 func blamesOne(c kerr.Code) bool {
@@ -296,70 +325,6 @@ func blamesOne(c kerr.Code) bool {
 		return true
 	}
 	return false
-}
-
-// again arranges for another try of pt.batch, after a pause.
-func (p *Producer) again(pt *partition) {
-	b := pt.batch
-	switch {
-	case !b.maybe:
-		pt.unseal() // what is cancelled or too late is left out of the next
-	case !b.unsettled():
-		// Its callers have their answer, "possibly written". Nobody pays for
-		// certainty now, and the next epoch makes sure that nothing overtakes it.
-		pt.seq.dropped(true)
-		pt.batch = nil
-	}
-	if p.ctx.Err() != nil {
-		return
-	}
-	pt.tries++
-	pt.paused = true
-	pt.timer = time.AfterFunc(p.params.Backoff.Pause(pt.tries-1), func() {
-		p.mu.Lock()
-		defer p.unlock()
-		pt.paused = false
-		p.schedule(pt)
-	})
-}
-
-// schedule lists pt with its leader's sender if there is something to send.
-func (p *Producer) schedule(pt *partition) {
-	if pt.listed || pt.flying || pt.paused || !pt.hasWork() || p.ctx.Err() != nil {
-		return
-	}
-	if pt.leader == noLeader {
-		p.needMetadata()
-		return
-	}
-	if p.params.Idempotent && pt.seq.needsID() && !p.adoptID(pt) {
-		return
-	}
-	s := p.senders[pt.leader]
-	if s == nil {
-		s = &sender{p: p, broker: pt.leader, kick: make(chan struct{}, 1)}
-		p.senders[pt.leader] = s
-		p.wg.Add(1)
-		go s.run()
-	}
-	pt.listed = true
-	s.ready = append(s.ready, pt)
-	kick(s.kick)
-}
-
-// unlist takes pt off the ready list of the broker that led it.
-func (p *Producer) unlist(pt *partition) {
-	if s := p.senders[pt.leader]; pt.listed && s != nil {
-		s.ready = slices.DeleteFunc(s.ready, func(o *partition) bool { return o == pt })
-		pt.listed = false
-	}
-}
-
-// scheduleAll wakes a sender that waited for one of its requests.
-func (p *Producer) scheduleAll(s *sender) {
-	if len(s.ready) > 0 {
-		kick(s.kick)
-	}
 }
 
 func kick(c chan struct{}) {

@@ -1,7 +1,13 @@
 package producer
 
 import (
-	"math"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -9,103 +15,188 @@ import (
 	"github.com/expensevault/sharedlibrary/internal/kerr"
 )
 
-func sequencer9() sequencer {
-	s := newSequencer()
-	s.adopt(9, 0)
-	return s
-}
-
-func act(s *sequencer, n int32, c kerr.Code) action {
-	a, _ := s.answered(n, c, false)
-	return a
-}
-
-func TestSequencesFollowEachOther(t *testing.T) {
+// TestSequencerStories runs the scripts in testdata. A line is a command, the lines behind
+// it that begin with "  " are what it led to. Run with -rewrite to write these
+// anew, and commit them only if you understand why they changed.
+//
+//	idempotent LIMIT | plain LIMIT   a new sequencer
+//	adopt ID EPOCH                   a producer ID
+//	next ID SEQUENCE EPOCH           as if batches up to there were acknowledged
+//	add BATCH N                      number a new batch of N records
+//	send BATCH...                    they are in flight, each in a request of its own
+//	answer BATCH CODE [splits]       the broker's answer
+//	silent BATCH...                  there will be no answer
+//	unsent BATCH                     nothing has left
+//	moved                            another leader
+//	drained [alone BATCH...]         decide; the callers of these have their answer
+func TestSequencerStories(t *testing.T) {
 	t.Parallel()
-	s := newSequencer()
-	require.True(t, s.needsID())
-	s.adopt(9, 0)
-	require.False(t, s.needsID())
-	require.Equal(t, stamp{9, 0, 0}, s.stamp())
-	require.Equal(t, actDone, act(&s, 5, kerr.None))
-	require.Equal(t, stamp{9, 0, 5}, s.stamp())
-	require.Equal(t, actDone, act(&s, 3, kerr.DuplicateSequenceNumber), "a duplicate is in the log")
-	require.Equal(t, stamp{9, 0, 8}, s.stamp())
-}
-
-func TestRetryKeepsTheStamp(t *testing.T) {
-	t.Parallel()
-	s := sequencer9()
-	for _, c := range []kerr.Code{kerr.NotLeaderOrFollower, kerr.RequestTimedOut, kerr.NotEnoughReplicasAfterAppend, kerr.KafkaStorageError} {
-		require.Equal(t, actAgain, act(&s, 5, c))
-		require.Equal(t, stamp{9, 0, 0}, s.stamp(), c.Name())
+	files, err := filepath.Glob("testdata/*.txt")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			want, err := os.ReadFile(file)
+			require.NoError(t, err)
+			got := tell(t, string(want))
+			if flag.Lookup("rewrite").Value.String() == "true" {
+				require.NoError(t, os.WriteFile(file, []byte(got), 0o600))
+				return
+			}
+			require.Equal(t, string(want), got)
+		})
 	}
 }
 
-func TestLostSequenceRaisesTheEpoch(t *testing.T) {
-	t.Parallel()
-	for _, c := range []kerr.Code{kerr.OutOfOrderSequenceNumber, kerr.UnknownProducerId, kerr.InvalidProducerEpoch} {
-		s := sequencer9()
-		act(&s, 5, kerr.None)
-		require.Equal(t, actRestamp, act(&s, 5, c))
-		require.Equal(t, stamp{9, 1, 0}, s.stamp(), c.Name())
-		require.Equal(t, stamp{9, 1, 0}, s.stamp(), "raised once")
-		act(&s, 5, kerr.None)
-		require.Equal(t, stamp{9, 1, 5}, s.stamp())
+func TestMain(m *testing.M) {
+	flag.Bool("rewrite", false, "write what the scripts lead to anew")
+	flag.Parse()
+	os.Exit(m.Run())
+}
+
+func tell(t *testing.T, script string) string {
+	t.Helper()
+	var (
+		out strings.Builder
+		s   *sequencer[string]
+	)
+	for line := range strings.Lines(script) {
+		if strings.HasPrefix(line, "  ") {
+			continue
+		}
+		out.WriteString(line)
+		words := strings.Fields(line)
+		if len(words) == 0 || words[0] == "#" {
+			continue
+		}
+		if words[0] == "idempotent" || words[0] == "plain" {
+			n := newSequencer[string](words[0] == "idempotent", number(t, words[1]))
+			s = &n
+			continue
+		}
+		for _, l := range step(t, s, words) {
+			out.WriteString("  " + l + "\n")
+		}
+		out.WriteString("  " + picture(s) + "\n")
 	}
+	return out.String()
 }
 
-func TestRefusedBatchUsesNoSequence(t *testing.T) {
-	t.Parallel()
-	s := sequencer9()
-	act(&s, 5, kerr.None)
-	require.Equal(t, actFail, act(&s, 5, kerr.MessageTooLarge))
-	require.Equal(t, stamp{9, 0, 5}, s.stamp())
+func step(t *testing.T, s *sequencer[string], words []string) (said []string) {
+	t.Helper()
+	say := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
+	switch words[0] {
+	case "adopt":
+		s.adopt(int64(number(t, words[1])), int16(number(t, words[2])))
+	case "next":
+		s.id, s.next, s.epoch, s.proven = int64(number(t, words[1])), int32(number(t, words[2])), int16(number(t, words[3])), true
+	case "add":
+		if !s.mayAdd() {
+			say("not now")
+			break
+		}
+		st := s.add(words[1], int32(number(t, words[2])))
+		say("%s is %d/%d from %d", words[1], st.id, st.epoch, st.seq)
+	case "send":
+		for _, b := range words[1:] {
+			i := s.index(b)
+			require.GreaterOrEqual(t, i, 0, "no batch %s", b)
+			if next, ok := s.again(); !ok || next != b {
+				say("not %s now", b)
+				break
+			}
+			s.sent(b)
+		}
+	case "silent":
+		for _, b := range words[1:] {
+			s.silent(b)
+		}
+	case "unsent":
+		s.unsent(words[1])
+	case "moved":
+		s.moved()
+	case "answer":
+		code := slices.IndexFunc(codes(), func(c kerr.Code) bool { return c.Name() == words[2] })
+		require.GreaterOrEqual(t, code, 0, words[2])
+		out, maybe := s.answered(words[1], codes()[code], slices.Contains(words, "splits"))
+		say("%s: %s", words[1], [...]string{"acknowledged", "stays", "to be split", "refused"}[out])
+		if maybe {
+			said[0] += ", possibly written"
+		}
+	case "drained":
+		back, lost := s.drained(func(b string) bool { return slices.Contains(words, b) })
+		if len(back) > 0 {
+			say("back to the queue: %s", names(back))
+		}
+		if len(lost) > 0 {
+			say("given up: %s", names(lost))
+		}
+	default:
+		t.Fatalf("no command %q", words[0])
+	}
+	return said
 }
 
-// TestRefusedAfterALostAnswer: the first try may be in the log, so its sequence may be used up.
-func TestRefusedAfterALostAnswer(t *testing.T) {
-	t.Parallel()
-	s := sequencer9()
-	a, _ := s.answered(5, kerr.TopicAuthorizationFailed, true)
-	require.Equal(t, actFail, a)
-	require.Equal(t, stamp{9, 1, 0}, s.stamp())
+// names of batches; ? possibly written under the number that they lose.
+func names(slots []slot[string]) string {
+	var out []string
+	for _, sl := range slots {
+		if sl.maybe {
+			sl.batch += "?"
+		}
+		out = append(out, sl.batch)
+	}
+	return strings.Join(out, " ")
 }
 
-func TestUnknownFateRaisesTheEpoch(t *testing.T) {
-	t.Parallel()
-	s := sequencer9()
-	act(&s, 5, kerr.None)
-	s.dropped(true)
-	require.Equal(t, stamp{9, 1, 0}, s.stamp())
-	s.dropped(false)
-	require.Equal(t, stamp{9, 1, 0}, s.stamp(), "what was surely not written leaves no gap")
-	a, v := s.answered(1, kerr.UnknownServerError, false)
-	require.Equal(t, actFail, a)
-	require.True(t, v.Possibly)
-	require.Equal(t, stamp{9, 2, 0}, s.stamp())
+// picture is the window: * in flight, ? possibly written, ! behind a gap.
+func picture(s *sequencer[string]) string {
+	var b strings.Builder
+	b.WriteString("[")
+	for i, sl := range s.window {
+		if i > 0 {
+			b.WriteString(" ")
+		}
+		b.WriteString(sl.batch)
+		for _, mark := range []struct {
+			on   bool
+			mark string
+		}{{sl.flying, "*"}, {sl.maybe && !sl.flying, "?"}, {sl.beyond, "!"}} {
+			if mark.on {
+				b.WriteString(mark.mark)
+			}
+		}
+	}
+	b.WriteString("]")
+	for _, w := range []struct {
+		on   bool
+		word string
+	}{
+		{s.needsID(), "needs a producer ID"},
+		{s.drain && s.flying > 0, "draining"},
+		{s.drain && s.flying == 0, "drained"},
+		{s.raise && !s.needsID(), "next epoch"},
+		{s.proven, "proven"},
+	} {
+		if w.on {
+			b.WriteString(" " + w.word)
+		}
+	}
+	return b.String()
 }
 
-func TestLastEpochAsksForANewID(t *testing.T) {
-	t.Parallel()
-	s := sequencer9()
-	s.epoch = math.MaxInt16 - 1
-	s.dropped(true)
-	require.False(t, s.needsID())
-	require.Equal(t, stamp{9, math.MaxInt16, 0}, s.stamp())
-	s.dropped(true)
-	require.True(t, s.needsID())
-	s.adopt(10, 0)
-	require.Equal(t, stamp{10, 0, 0}, s.stamp())
+func codes() []kerr.Code {
+	var out []kerr.Code
+	for c := kerr.Code(-1); c < 120; c++ {
+		out = append(out, c)
+	}
+	return out
 }
 
-func TestSequenceWraps(t *testing.T) {
-	t.Parallel()
-	s := sequencer9()
-	s.next = math.MaxInt32 - 1
-	act(&s, 2, kerr.None) // takes MaxInt32-1 and MaxInt32
-	require.Equal(t, stamp{9, 0, 0}, s.stamp())
-	s.next = math.MaxInt32
-	act(&s, 3, kerr.None) // takes MaxInt32, 0 and 1
-	require.Equal(t, stamp{9, 0, 2}, s.stamp())
+func number(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	require.NoError(t, err)
+	return n
 }

@@ -3,7 +3,7 @@ package producer
 import (
 	"cmp"
 	"fmt"
-	"slices"
+	"math"
 	"time"
 )
 
@@ -19,14 +19,14 @@ func (p *Producer) sweep() {
 		p.mu.Lock()
 		at := p.sweepAt
 		p.mu.Unlock()
-		if at.IsZero() {
+		if at == math.MaxInt64 {
 			timer.Stop()
 		} else {
-			timer.Reset(time.Until(at))
+			timer.Reset(time.Duration(at) - time.Since(p.born))
 		}
 		select {
 		case <-timer.C:
-			p.expire(time.Now())
+			p.expireAll(p.now())
 		case <-p.sweepC:
 		case <-p.ctx.Done():
 			return
@@ -34,39 +34,43 @@ func (p *Producer) sweep() {
 	}
 }
 
-func (p *Producer) expire(now time.Time) {
+func (p *Producer) expireAll(now int64) {
 	p.mu.Lock()
 	defer p.unlock()
-	var (
-		ss   []settlement
-		next time.Time
-	)
-	look := func(e *entry, last error) {
-		switch {
-		case e.settled:
-		case !e.deadline.After(now):
-			ss = p.settle(ss, e, Result{}, p.timeoutError(last), e.batch != nil)
-		case next.IsZero() || e.deadline.Before(next):
-			next = e.deadline
-		}
-	}
-	settled := func(e *entry) bool { return e.settled }
+	next := int64(math.MaxInt64)
 	for _, t := range p.topics {
-		for _, e := range t.pending {
-			look(e, p.trouble.err)
-		}
-		t.pending = slices.DeleteFunc(t.pending, settled)
+		var first int64
+		t.pending, first = p.expire(t.pending, now, func() error { return p.timeoutError(p.trouble.err) })
+		next = min(next, first)
 		for _, pt := range t.partitions {
-			pt.each(func(e *entry) { look(e, cmp.Or(pt.err, p.trouble.err)) })
-			pt.queue = slices.DeleteFunc(pt.queue, settled)
+			timeout := func() error { return p.lastError(pt) }
+			for _, sl := range pt.seq.window {
+				if sl.batch.earliest <= now {
+					p.expireBatch(sl.batch, now, timeout, sl.maybe)
+				}
+				next = min(next, sl.batch.earliest)
+			}
+			pt.queue, first = p.expire(pt.queue, now, timeout)
+			next = min(next, first)
 		}
 	}
-	p.dead = 0
-	if earliest := now.Add(sweepPause); !next.IsZero() && next.Before(earliest) {
-		next = earliest
+	if next != math.MaxInt64 {
+		next = max(next, now+int64(sweepPause))
 	}
 	p.sweepAt = next
-	p.later(ss)
+}
+
+// sweepBy has the sweeper look at the queues at this time, or before.
+func (p *Producer) sweepBy(at int64) {
+	if at < p.sweepAt {
+		p.sweepAt = at
+		kick(p.sweepC)
+	}
+}
+
+// lastError says that the time is up, and why nothing came of a partition's batches.
+func (p *Producer) lastError(pt *partition) error {
+	return p.timeoutError(cmp.Or(pt.err, p.trouble.err))
 }
 
 // timeoutError names what the last try failed with, if there was one.
