@@ -58,10 +58,10 @@ func TestCodecEncodes(t *testing.T) {
 			t.Parallel()
 			var o publisherOptions
 			WithCodec(c.codec).applyPublisher(&o)
-			r, err := encoder{codec: o.codec}.encode(t.Context(), &paid{Amount: 7})
+			r, err := (&encoder{codec: o.codec}).encode(t.Context(), new(scratch), &paid{Amount: 7})
 			require.NoError(t, err)
 			assert.Equal(t, c.first, r.Value[0])
-			assert.Equal(t, c.named, header(r, "content-type"))
+			assert.Equal(t, c.named, header(Record{Headers: r.Headers.List()}, "content-type"))
 		})
 	}
 }
@@ -77,7 +77,7 @@ func TestCodecFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r, err := encoder{codec: c.codec}.encode(t.Context(), &paid{})
+			r, err := (&encoder{codec: c.codec}).encode(t.Context(), new(scratch), &paid{})
 			require.ErrorIs(t, err, ErrInvalidEvent)
 			require.ErrorContains(t, err, c.want)
 			assert.True(t, SafeToRetry(err))
@@ -106,7 +106,7 @@ func TestCodecDecodes(t *testing.T) {
 	var o subscriberOptions
 	WithCodec(framed{}).applySubscriber(&o)
 	ctx := contextWithCodec(t.Context(), o.codec)
-	r, err := encoder{codec: o.codec}.encode(t.Context(), p.event)
+	r, err := (&encoder{codec: o.codec}).encode(t.Context(), new(scratch), p.event)
 	require.NoError(t, err)
 	p.rec.Value = r.Value
 	require.NoError(t, p.run(ctx))

@@ -32,6 +32,7 @@ type KafkaPublisher struct {
 	enc    encoder
 	engine *producer.Producer
 	bound  time.Duration // of Close
+	calls  sync.Pool     // of *call
 }
 
 var _ Publisher = (*KafkaPublisher)(nil)
@@ -80,7 +81,7 @@ func NewKafkaPublisher(cfg Config, opts ...PublisherOption) (*KafkaPublisher, er
 		p.Partitioner = producer.Murmur2
 	}
 	return &KafkaPublisher{
-		enc:    encoder{headers: cfg.Headers, topics: cfg.Topics, codec: o.codec},
+		enc:    encoder{headers: cfg.Headers, topics: cfg.Topics, codec: o.codec}, //nolint:exhaustruct_v5 // the names fill themselves
 		engine: producer.New(p),
 		bound:  cfg.MessageTimeout,
 	}, nil
@@ -107,16 +108,16 @@ func compressionOf(name string) compress.Compression {
 // what was not sent is taken back, and what was sent is reported as possibly
 // written, while its outcome is still settled behind the scenes.
 func (p *KafkaPublisher) Publish(ctx context.Context, evs ...events.IntegrationEvent) error {
-	recs := make([]Record, len(evs))
-	ids := make([]uuid.UUID, len(evs))
-	for i, e := range evs {
-		r, err := p.enc.encode(ctx, e)
+	c := p.call()
+	defer p.calls.Put(c)
+	for _, e := range evs {
+		r, err := p.enc.encode(ctx, &c.scratch, e)
 		if err != nil {
 			return err
 		}
-		recs[i], ids[i] = r, e.Metadata().EventID
+		c.add(r, e.Metadata().EventID)
 	}
-	return p.publish(ctx, recs, ids)
+	return c.publish(ctx, p.engine)
 }
 
 // PublishRecords writes records as they are, without a stamp or further
@@ -124,65 +125,24 @@ func (p *KafkaPublisher) Publish(ctx context.Context, evs ...events.IntegrationE
 // broker: Config.Topics is not applied. It is for what is encoded already: an
 // outbox, dead letters, other formats.
 func (p *KafkaPublisher) PublishRecords(ctx context.Context, recs ...Record) error {
-	ids := make([]uuid.UUID, len(recs))
 	for i := range recs {
-		ids[i] = recs[i].eventID()
 		if err := recs[i].check(); err != nil {
-			return &PublishError{Topic: recs[i].Topic, EventID: ids[i], Err: err}
+			return &PublishError{Topic: recs[i].Topic, EventID: recs[i].eventID(), Err: err}
 		}
 	}
-	return p.publish(ctx, recs, ids)
+	return p.publish(ctx, recs...)
 }
 
-type outcome struct {
-	i   int
-	err error
-}
-
-func (p *KafkaPublisher) publish(ctx context.Context, recs []Record, ids []uuid.UUID) error {
-	ch := make(chan outcome, len(recs))
-	tickets := make([]*producer.Ticket, len(recs))
-	start := time.Now()
-	var refused error // of a record that was not taken: those behind it must not overtake it
-	for i, r := range recs {
-		if refused == nil {
-			tickets[i], refused = p.engine.Produce(ctx, producer.Record(r), start, func(_ producer.Result, err error) { ch <- outcome{i, err} })
-		}
-		if refused != nil {
-			ch <- outcome{i, refused}
-		}
+// publish is PublishRecords without a look at the records: what one broker has
+// taken may be larger than what we would send as our own.
+func (p *KafkaPublisher) publish(ctx context.Context, recs ...Record) error {
+	c := p.call()
+	defer p.calls.Put(c)
+	now := time.Now()
+	for i := range recs {
+		c.add(recs[i].plain(&c.scratch, now), recs[i].eventID())
 	}
-	failed := make([]*PublishError, len(recs))
-	done, bad := ctx.Done(), 0
-	for range recs {
-		var o outcome
-		select {
-		case o = <-ch:
-		case <-done:
-			for _, t := range tickets {
-				t.Cancel(ctx.Err())
-			}
-			done = nil // everything is settled now, and on its way through ch
-			o = <-ch
-		}
-		if o.err != nil {
-			failed[o.i] = publishError(recs[o.i].Topic, ids[o.i], o.err)
-			bad++
-		}
-	}
-	switch {
-	case bad == 0:
-		return nil
-	case len(recs) == 1:
-		return failed[0]
-	}
-	out := publishErrors{acknowledged: len(recs) - bad}
-	for _, f := range failed {
-		if f != nil {
-			out.errs = append(out.errs, f)
-		}
-	}
-	return out
+	return c.publish(ctx, p.engine)
 }
 
 // PublishAsync takes an event, and calls done exactly once when it is settled.
@@ -196,28 +156,40 @@ func (p *KafkaPublisher) PublishAsync(ctx context.Context, e events.IntegrationE
 	if done == nil {
 		done = func(Receipt, error) {}
 	}
-	r, err := p.enc.encode(ctx, e)
+	c := p.call()
+	defer p.calls.Put(c)
+	r, err := p.enc.encode(ctx, &c.scratch, e)
 	if err != nil {
 		done(Receipt{}, err)
 		return
 	}
-	id := e.Metadata().EventID
-	var w watch
-	t, err := p.engine.Produce(ctx, producer.Record(r), time.Now(), func(res producer.Result, err error) {
-		w.settled()
-		if err != nil {
-			done(Receipt{}, publishError(r.Topic, id, err))
-			return
-		}
-		done(Receipt{Topic: r.Topic, Partition: int(res.Partition), Offset: res.Offset}, nil)
-	})
+	a := &asyncEvent{topic: r.Topic, id: e.Metadata().EventID, done: done}
+	t, err := p.engine.Produce(ctx, &r, time.Now(), a, 0)
 	if err != nil {
-		done(Receipt{}, publishError(r.Topic, id, err))
+		done(Receipt{}, publishError(a.topic, a.id, err))
 		return
 	}
 	if ctx.Done() != nil {
-		w.start(context.AfterFunc(ctx, func() { t.Cancel(ctx.Err()) }))
+		a.watch.start(context.AfterFunc(ctx, func() { p.engine.Cancel(t, ctx.Err()) }))
 	}
+}
+
+// asyncEvent is an event of PublishAsync under way.
+type asyncEvent struct {
+	topic string
+	id    uuid.UUID
+	done  func(Receipt, error)
+	watch watch
+}
+
+// Settled is for the engine.
+func (a *asyncEvent) Settled(_ int, res producer.Result, err error) {
+	a.watch.settled()
+	if err != nil {
+		a.done(Receipt{}, publishError(a.topic, a.id, err))
+		return
+	}
+	a.done(Receipt{Topic: a.topic, Partition: int(res.Partition), Offset: res.Offset}, nil)
 }
 
 // watch is a context.AfterFunc that ends with an event, whichever comes first.

@@ -2,14 +2,18 @@ package messaging
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/segmentio/kafka-go/protocol"
 
 	"github.com/expensevault/sharedlibrary/events"
+	"github.com/expensevault/sharedlibrary/internal/producer"
+	"github.com/expensevault/sharedlibrary/internal/recordbatch"
 	"github.com/expensevault/sharedlibrary/tracing"
 )
 
@@ -40,7 +44,16 @@ const (
 //
 // Source: https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/kafka-protocol-binding.md
 func Encode(ctx context.Context, e events.IntegrationEvent) (Record, error) {
-	return encoder{}.encode(ctx, e)
+	var enc encoder
+	var s scratch
+	r, err := enc.encode(ctx, &s, e)
+	if err != nil {
+		return Record{}, err
+	}
+	return Record{
+		Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: r.Headers.List(),
+		Timestamp: e.Metadata().Timestamp,
+	}, nil
 }
 
 // encoder is what of Config the form of a record depends on; its zero value has the defaults.
@@ -48,11 +61,17 @@ type encoder struct {
 	headers string
 	topics  map[string]string
 	codec   Codec // nil: the default
+	names   topicNames
 }
 
-func (enc encoder) encode(ctx context.Context, e events.IntegrationEvent) (Record, error) {
+// scratch is memory that records are encoded in. What is encoded stays as it is when the memory grows.
+type scratch struct{ body, heads []byte }
+
+func (s *scratch) reset() { s.body, s.heads = s.body[:0], s.heads[:0] }
+
+func (enc *encoder) encode(ctx context.Context, s *scratch, e events.IntegrationEvent) (producer.Record, error) {
 	if err := events.Stamp(e); err != nil {
-		return Record{}, &PublishError{Err: fmt.Errorf("%w: %w", ErrInvalidEvent, err)}
+		return producer.Record{}, &PublishError{Err: fmt.Errorf("%w: %w", ErrInvalidEvent, err)}
 	}
 	b := e.Metadata()
 	if b.CorrelationID == "" {
@@ -64,28 +83,85 @@ func (enc encoder) encode(ctx context.Context, e events.IntegrationEvent) (Recor
 	if b.CausationID == "" {
 		b.CausationID = tracing.CausationID(ctx)
 	}
-	name := e.Topic().String()
-	r := Record{Topic: name, Timestamp: b.Timestamp}
-	if custom := enc.topics[name]; custom != "" {
-		r.Topic = custom
+	name := enc.names.of(enc, e.Topic())
+	r := producer.Record{Topic: name.broker, Millis: b.Timestamp.UnixMilli()}
+	fail := func(err error) (producer.Record, error) {
+		return producer.Record{}, &PublishError{Topic: r.Topic, EventID: b.EventID, Err: err}
 	}
-	fail := func(err error) (Record, error) {
-		return Record{}, &PublishError{Topic: r.Topic, EventID: b.EventID, Err: err}
+	if name.err != nil {
+		return fail(fmt.Errorf("%w: %w", ErrInvalidEvent, name.err))
 	}
-	value, err := appendBody(enc.codec, nil, e)
+	start := len(s.body)
+	body, err := appendBody(enc.codec, s.body, e)
 	if err != nil {
 		return fail(fmt.Errorf("%w: %w", ErrInvalidEvent, err))
 	}
-	r.Value = value
+	r.Value = body[start:len(body):len(body)]
 	key := e.PartitionKey()
 	if key != "" {
-		r.Key = []byte(key)
+		body = append(body, key...)
+		r.Key = body[len(body)-len(key) : len(body) : len(body)]
 	}
-	r.Headers = enc.appendHeaders(ctx, b, name, key)
-	if err := r.check(); err != nil {
+	s.body = body
+	r.Headers = enc.appendHeaders(ctx, s, b, name.event, key)
+	if err := checkSize(len(r.Key) + len(r.Value) + len(r.Headers.Bytes)); err != nil {
 		return fail(err)
 	}
 	return r, nil
+}
+
+// topicNames remembers what the names of topics are on the broker.
+type topicNames struct {
+	mu    sync.RWMutex
+	known map[events.Topic]topicName
+}
+
+type topicName struct {
+	event, broker string
+	err           error
+}
+
+// mostTopicNames bounds what is remembered, should a service invent topics as it goes.
+const mostTopicNames = 1000
+
+func (n *topicNames) of(enc *encoder, t events.Topic) topicName {
+	n.mu.RLock()
+	out, ok := n.known[t]
+	n.mu.RUnlock()
+	if ok {
+		return out
+	}
+	out.event = t.String()
+	out.broker = out.event
+	if custom := enc.topics[out.event]; custom != "" {
+		out.broker = custom
+	}
+	out.err = checkTopicName(out.broker)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.known == nil {
+		n.known = make(map[events.Topic]topicName)
+	}
+	if len(n.known) < mostTopicNames {
+		n.known[t] = out
+	}
+	return out
+}
+
+// plain makes a record as it is the engine's.
+func (r *Record) plain(s *scratch, now time.Time) producer.Record {
+	at := r.Timestamp
+	if at.IsZero() {
+		at = now
+	}
+	hs := recordbatch.Headers{Bytes: s.heads}
+	start := len(s.heads)
+	for _, h := range r.Headers {
+		hs.Add(h.Key, h.Value)
+	}
+	s.heads = hs.Bytes
+	hs.Bytes = hs.Bytes[start:]
+	return producer.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: hs, Millis: at.UnixMilli()}
 }
 
 // check refuses what Kafka would refuse.
@@ -93,7 +169,11 @@ func (r *Record) check() error {
 	if err := checkTopicName(r.Topic); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidEvent, err)
 	}
-	if n := r.size(); n > maxRecordBytes {
+	return checkSize(r.size())
+}
+
+func checkSize(n int) error {
+	if n > maxRecordBytes {
 		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, n, maxRecordBytes)
 	}
 	return nil
@@ -111,14 +191,15 @@ func (r *Record) size() int {
 	return n
 }
 
-func (enc encoder) appendHeaders(ctx context.Context, b *events.Base, topic, key string) []Header {
+func (enc *encoder) appendHeaders(ctx context.Context, s *scratch, b *events.Base, topic, key string) recordbatch.Headers {
 	if enc.headers == HeadersNone {
-		return nil
+		return recordbatch.Headers{}
 	}
-	hs := make([]Header, 0, 12)
+	start := len(s.heads)
+	hs := recordbatch.Headers{Bytes: s.heads}
 	add := func(name, value string) {
 		if value != "" {
-			hs = append(hs, Header{Key: name, Value: []byte(value)})
+			hs.AddString(name, value)
 		}
 	}
 	add("content-type", contentType(enc.codec))
@@ -126,18 +207,36 @@ func (enc encoder) appendHeaders(ctx context.Context, b *events.Base, topic, key
 		add("correlation-id", b.CorrelationID)
 		add("causation-id", b.CausationID)
 	} else {
+		var text [64]byte // an ID has 36 bytes, a time up to 35
 		add("ce_specversion", "1.0")
-		add("ce_id", b.EventID.String())
-		add("ce_source", "/"+b.SourceService)
+		hs.Add("ce_id", appendID(text[:0], b.EventID))
+		hs.Add("ce_source", append(append(text[:0], '/'), b.SourceService...))
 		add("ce_type", ceType(topic, b.EventVersion))
-		add("ce_time", b.Timestamp.Format(time.RFC3339Nano))
+		hs.Add("ce_time", b.Timestamp.AppendFormat(text[:0], time.RFC3339Nano))
 		add("ce_eventversion", b.EventVersion)
 		add("ce_correlationid", b.CorrelationID)
 		add("ce_causationid", b.CausationID)
 		add("ce_partitionkey", key)
 	}
-	tracing.Inject(ctx, &hs)
+	var carried []Header
+	tracing.Inject(ctx, &carried)
+	for _, h := range carried {
+		hs.Add(h.Key, h.Value)
+	}
+	s.heads = hs.Bytes
+	hs.Bytes = hs.Bytes[start:]
 	return hs
+}
+
+// appendID is id.String without its allocation.
+func appendID(dst []byte, id uuid.UUID) []byte {
+	for i, part := range [][]byte{id[0:4], id[4:6], id[6:8], id[8:10], id[10:16]} {
+		if i > 0 {
+			dst = append(dst, '-')
+		}
+		dst = hex.AppendEncode(dst, part)
+	}
+	return dst
 }
 
 // ceType changes with the major version, as the CloudEvents primer asks of an incompatible change.

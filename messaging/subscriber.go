@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
 
 	"github.com/expensevault/sharedlibrary/internal/cluster"
 	"github.com/expensevault/sharedlibrary/internal/consumer"
@@ -147,8 +146,7 @@ func (s *Subscriber) Run(ctx context.Context) error {
 	}
 	deliver := s.deliver
 	deliver.write = func(ctx context.Context, r Record) error {
-		// Not PublishRecords: a record that one broker has taken may be larger than what we would send as our own.
-		return dead.publish(ctx, []Record{r}, []uuid.UUID{r.eventID()})
+		return dead.publish(ctx, r) // not PublishRecords: see there
 	}
 	err = consumer.Run(contextWithCodec(ctx, s.opts.codec), s.engineParams(conns, &deliver))
 	if closeErr := dead.Close(); err == nil && closeErr != nil { //nolint:contextcheck // it is bounded, and ctx has ended

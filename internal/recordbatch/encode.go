@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 
 	"github.com/segmentio/kafka-go/compress"
+	"github.com/segmentio/kafka-go/protocol"
 )
 
 // Offsets of a batch's fields.
@@ -54,6 +55,31 @@ func (h *Headers) AddString(key, value string) {
 	h.Bytes = binary.AppendVarint(h.Bytes, int64(len(value)))
 	h.Bytes = append(h.Bytes, value...)
 	h.Count++
+}
+
+// List is the headers one by one, views all of them; nil when there are none.
+func (h *Headers) List() []protocol.Header {
+	if h.Count == 0 {
+		return nil
+	}
+	out := make([]protocol.Header, 0, h.Count)
+	for b := h.Bytes; len(out) < h.Count; {
+		var key, value []byte
+		key, b = takeBytes(b)
+		value, b = takeBytes(b)
+		out = append(out, protocol.Header{Key: string(key), Value: value})
+	}
+	return out
+}
+
+// takeBytes reads what appendBytes has written.
+func takeBytes(b []byte) (field, rest []byte) {
+	size, n := binary.Varint(b)
+	if size < 0 {
+		return nil, b[n:]
+	}
+	b = b[n:]
+	return b[:size:size], b[size:]
 }
 
 // Builder makes one batch. Its zero value is ready; it is not for concurrent use.
@@ -134,11 +160,8 @@ func (b *Builder) Key(at int) []byte {
 		_, n := binary.Varint(rec)
 		rec = rec[n:]
 	}
-	size, n := binary.Varint(rec)
-	if size < 0 {
-		return nil
-	}
-	return rec[n : n+int(size) : n+int(size)]
+	key, _ := takeBytes(rec)
+	return key
 }
 
 // record is the body of the record that stands from at on, and where it ends. What a builder holds is well-formed.
