@@ -81,7 +81,7 @@ func NewKafkaPublisher(cfg Config, opts ...PublisherOption) (*KafkaPublisher, er
 		p.Partitioner = producer.Murmur2
 	}
 	return &KafkaPublisher{
-		enc:    encoder{headers: cfg.Headers, topics: cfg.Topics, codec: o.codec}, //nolint:exhaustruct_v5 // the names fill themselves
+		enc:    encoder{headers: cfg.Headers, topics: cfg.Topics, codec: o.codec},
 		engine: producer.New(p),
 		bound:  cfg.MessageTimeout,
 	}, nil

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-
 	"github.com/expensevault/sharedlibrary/internal/cluster"
 	"github.com/expensevault/sharedlibrary/internal/consumer"
 	"github.com/expensevault/sharedlibrary/internal/recordbatch"

@@ -167,9 +167,9 @@ func (p *Producer) settleDrained(pt *partition) {
 	for _, sl := range lost {
 		p.finish(sl.batch, Result{}, p.lastError(pt), true)
 	}
-	for i := len(back) - 1; i >= 0; i-- {
-		b := back[i].batch
-		b.maybe = b.maybe || back[i].maybe
+	for _, sl := range slices.Backward(back) {
+		b := sl.batch
+		b.maybe = b.maybe || sl.maybe
 		b.bytes = nil
 		pt.queue = slices.Insert(pt.queue, 0, b)
 	}

@@ -253,13 +253,13 @@ func (p *Producer) tell(s *settlement) {
 		s.flush.remove()
 		return
 	}
-	res := s.res
 	for i := range b.entries {
 		e := &b.entries[i]
 		if e.done == nil {
 			continue
 		}
-		if res = s.res; s.err == nil && res.Offset >= 0 {
+		res := s.res
+		if s.err == nil && res.Offset >= 0 {
 			res.Offset += int64(i)
 		}
 		e.done.Settled(e.n, res, s.err)

@@ -107,7 +107,7 @@ func (s *sequencer[B]) open() bool {
 
 // mayAdd reports whether a new batch may be numbered and sent.
 func (s *sequencer[B]) mayAdd() bool {
-	return s.open() && s.flying == len(s.window) && !(s.raise && len(s.window) > 0) && !s.needsID()
+	return s.open() && s.flying == len(s.window) && (!s.raise || len(s.window) == 0) && !s.needsID()
 }
 
 // add numbers a new batch of n records.
@@ -253,12 +253,6 @@ func (s *sequencer[B]) drained(alone func(B) bool) (back, lost []slot[B]) {
 	s.raise = s.raise || s.reset && s.idempotent
 	s.cut, s.torn, s.reset = -1, false, false
 	return back, lost
-}
-
-// mayBeWritten reports whether a batch of the window may stand in the log.
-func (s *sequencer[B]) mayBeWritten(b B) bool {
-	i := s.index(b)
-	return i >= 0 && s.window[i].maybe
 }
 
 // waiting reports whether the window has batches that are not in flight.

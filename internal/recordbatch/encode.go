@@ -127,13 +127,14 @@ func (b *Builder) Append(ms int64, key, value []byte, headers Headers) {
 	buf = appendBytes(buf, key)
 	buf = appendBytes(buf, value)
 	buf = binary.AppendVarint(buf, int64(headers.Count))
-	b.buf = append(buf, headers.Bytes...)
+	buf = append(buf, headers.Bytes...)
+	b.buf = buf
 	b.count++
 }
 
 // AppendFrom adds the record of another builder that stands there from at on.
 func (b *Builder) AppendFrom(src *Builder, at int) {
-	rec, _ := src.record(at)
+	rec := src.record(at)
 	delta, n := binary.Varint(rec[1:])
 	rest := rec[1+n:]
 	_, n = binary.Varint(rest) // the offset delta
@@ -148,13 +149,14 @@ func (b *Builder) AppendFrom(src *Builder, at int) {
 	buf = append(buf, 0)
 	buf = binary.AppendVarint(buf, timeDelta)
 	buf = binary.AppendVarint(buf, offsetDelta)
-	b.buf = append(buf, rest...)
+	buf = append(buf, rest...)
+	b.buf = buf
 	b.count++
 }
 
 // Key is the key of the record that stands from at on: a view, nil where it has none.
 func (b *Builder) Key(at int) []byte {
-	rec, _ := b.record(at)
+	rec := b.record(at)
 	rec = rec[1:]
 	for range 2 { // the deltas
 		_, n := binary.Varint(rec)
@@ -164,11 +166,10 @@ func (b *Builder) Key(at int) []byte {
 	return key
 }
 
-// record is the body of the record that stands from at on, and where it ends. What a builder holds is well-formed.
-func (b *Builder) record(at int) (body []byte, end int) {
+// record is the body of the record that stands from at on. What a builder holds is well-formed.
+func (b *Builder) record(at int) []byte {
 	size, n := binary.Varint(b.buf[at:])
-	end = at + n + int(size)
-	return b.buf[at+n : end], end
+	return b.buf[at+n : at+n+int(size)]
 }
 
 // Next is where the next record will stand.
