@@ -56,6 +56,12 @@ func Encode(ctx context.Context, e events.IntegrationEvent) (Record, error) {
 	}, nil
 }
 
+// Encode is [Encode] by these settings: with the names of topics and the set of
+// headers that they give. It is what a [KafkaPublisher] with them writes.
+func (c Config) Encode(ctx context.Context, e events.IntegrationEvent) (Record, error) {
+	return encoder{headers: c.Headers, topics: c.Topics}.encode(ctx, e)
+}
+
 // encoder is what of Config the form of a record depends on; its zero value has the defaults.
 type encoder struct {
 	headers string

@@ -1,0 +1,2 @@
+// Package inbox.
+package inbox

@@ -1,0 +1,10 @@
+-- The inbox: which events had their effect, for each consumer group. Times are milliseconds since 1970 by the database's clock.
+
+CREATE TABLE inbox (
+    consumer   TEXT    NOT NULL,
+    message_id TEXT    NOT NULL,
+    handled_ms INTEGER NOT NULL,
+    PRIMARY KEY (consumer, message_id)
+) WITHOUT ROWID;
+
+CREATE INDEX inbox_age ON inbox (handled_ms);

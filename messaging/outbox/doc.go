@@ -1,0 +1,2 @@
+// Package outbox.
+package outbox
