@@ -44,7 +44,16 @@ const (
 //
 // Source: https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/kafka-protocol-binding.md
 func Encode(ctx context.Context, e events.IntegrationEvent) (Record, error) {
-	var enc encoder
+	return (&encoder{}).record(ctx, e)
+}
+
+// Encode is [Encode] by these settings: with the names of topics and the set of
+// headers that they give. It is what a [KafkaPublisher] with them writes.
+func (c Config) Encode(ctx context.Context, e events.IntegrationEvent) (Record, error) {
+	return (&encoder{headers: c.Headers, topics: c.Topics}).record(ctx, e)
+}
+
+func (enc *encoder) record(ctx context.Context, e events.IntegrationEvent) (Record, error) {
 	var s scratch
 	r, err := enc.encode(ctx, &s, e)
 	if err != nil {
@@ -54,12 +63,6 @@ func Encode(ctx context.Context, e events.IntegrationEvent) (Record, error) {
 		Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: r.Headers.List(),
 		Timestamp: e.Metadata().Timestamp,
 	}, nil
-}
-
-// Encode is [Encode] by these settings: with the names of topics and the set of
-// headers that they give. It is what a [KafkaPublisher] with them writes.
-func (c Config) Encode(ctx context.Context, e events.IntegrationEvent) (Record, error) {
-	return encoder{headers: c.Headers, topics: c.Topics}.encode(ctx, e)
 }
 
 // encoder is what of Config the form of a record depends on; its zero value has the defaults.
