@@ -14,6 +14,7 @@ import (
 	"github.com/expensevault/sharedlibrary/events"
 	"github.com/expensevault/sharedlibrary/internal/backoff"
 	"github.com/expensevault/sharedlibrary/internal/cluster"
+	"github.com/expensevault/sharedlibrary/internal/consumer"
 	"github.com/expensevault/sharedlibrary/internal/kerr"
 	"github.com/expensevault/sharedlibrary/internal/producer"
 	"github.com/expensevault/sharedlibrary/internal/wire"
@@ -262,7 +263,7 @@ func kindOf(err error) error {
 		return ErrClosed
 	case errors.Is(err, producer.ErrBufferFull):
 		return ErrBufferFull
-	case errors.Is(err, producer.ErrTimeout):
+	case errors.Is(err, producer.ErrTimeout), errors.Is(err, consumer.ErrUnanswered):
 		return ErrTimeout
 	}
 	if _, ok := errors.AsType[*wire.AuthError](err); ok {

@@ -41,6 +41,8 @@ func TestConformance(t *testing.T) {
 			{"subscribe: from the latest on", subscribeLatest},
 			{"subscribe: a batch that is too large", subscribeLargeBatch},
 			{"both: a codec of the service's own", ownCodec},
+			{"group: seek and lag", groupSeeks},
+			{"group: no seek with members", seekIsRefused},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
