@@ -10,8 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/segmentio/kafka-go/protocol"
-
 	"github.com/expensevault/sharedlibrary/internal/cluster"
 	"github.com/expensevault/sharedlibrary/internal/kerr"
 )
@@ -100,57 +98,23 @@ var ErrGroupActive = errors.New("the group has members")
 func (a *Admin) Members(ctx context.Context) (members []string, err error) {
 	err = a.again(ctx, "describe group "+a.m.p.Group, func(ctx context.Context) error {
 		members = nil
-		r, v, err := a.m.call(ctx, cluster.Control, describeRequest(a.m.p.Group), requestTimeout)
+		r, v, err := a.m.call(ctx, cluster.Control, describeRequest(a.m.p), requestTimeout)
 		if err != nil {
 			return err
 		}
-		code, found, err := decodeDescribe(r, v)
+		d, err := decodeDescribe(r, v)
 		if err != nil {
 			return err
 		}
-		if code == kerr.GroupIdNotFound {
+		if d.code == kerr.GroupIdNotFound {
 			return nil
 		}
-		members = found
-		return a.m.check(code)
+		for _, m := range d.members {
+			members = append(members, m.client+" on "+m.host)
+		}
+		return a.m.check(d.code)
 	})
 	return members, err
-}
-
-func describeRequest(group string) request {
-	return request{protocol.DescribeGroups, 0, 4, func(w *writer, v int16) {
-		w.count(1)
-		w.str(group)
-		if v >= 3 {
-			w.i8(0) // without the operations that we are allowed
-		}
-	}}
-}
-
-func decodeDescribe(r *reader, v int16) (code kerr.Code, members []string, err error) {
-	if v >= 1 {
-		r.i32() // throttle
-	}
-	for range r.count(14) {
-		code = kerr.Code(r.i16())
-		for range 4 { // group, state, protocol type, protocol
-			r.str()
-		}
-		for range r.count(14) {
-			r.str() // member ID
-			if v >= 4 {
-				r.str() // instance ID
-			}
-			client, host := r.str(), r.str()
-			r.bytes() // metadata
-			r.bytes() // assignment
-			members = append(members, client+" on "+host)
-		}
-		if v >= 3 {
-			r.i32() // operations
-		}
-	}
-	return code, members, r.err("answer to DescribeGroups")
 }
 
 // Committed is where the group stands in these partitions, or in all in which
@@ -158,10 +122,7 @@ func decodeDescribe(r *reader, v int16) (code kerr.Code, members []string, err e
 func (a *Admin) Committed(ctx context.Context, tps ...TopicPartition) (out map[TopicPartition]Commit, err error) {
 	req := committedRequest(a.m.p, positionsOf(tps, 0))
 	if len(tps) == 0 {
-		req = request{protocol.OffsetFetch, 2, 5, func(w *writer, _ int16) {
-			w.str(a.m.p.Group)
-			w.i32(-1) // null: all
-		}}
+		req = allCommittedRequest(a.m.p)
 	}
 	err = a.again(ctx, "offsets of group "+a.m.p.Group, func(ctx context.Context) error {
 		out = map[TopicPartition]Commit{}

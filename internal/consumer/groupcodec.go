@@ -221,7 +221,7 @@ type described struct {
 }
 
 type describedMember struct {
-	id                   string
+	id, client, host     string
 	metadata, assignment []byte
 }
 
@@ -241,8 +241,7 @@ func decodeDescribe(r *reader, v int16) (*described, error) {
 			if v >= 4 {
 				r.str() // instance
 			}
-			r.str() // client ID
-			r.str() // host
+			m.client, m.host = r.str(), r.str()
 			m.metadata, m.assignment = r.bytes(), r.bytes()
 			d.members = append(d.members, m)
 		}
