@@ -23,6 +23,10 @@ var (
 	ErrBufferFull = errors.New("messaging: the publisher's buffer is full")
 	// ErrTimeout: Config.MessageTimeout passed before the event was settled.
 	ErrTimeout = errors.New("messaging: not acknowledged in time")
+	// ErrFenced: a newer epoch of the [Identity] has written to the partition.
+	ErrFenced = errors.New("messaging: fenced, another process has taken the identity over")
+	// ErrSequence: a sequence number does not follow what the broker knows of the [Identity].
+	ErrSequence = errors.New("messaging: out of sequence")
 	// ErrInvalidEvent: the event can't be encoded as it is.
 	ErrInvalidEvent = errors.New("messaging: invalid event")
 )

@@ -30,10 +30,11 @@ const (
 // KafkaPublisher is the [Publisher] that writes to Kafka. It is safe for
 // concurrent use; one of them serves a whole process. Close it at the end.
 type KafkaPublisher struct {
-	enc    encoder
-	engine *producer.Producer
-	bound  time.Duration // of Close
-	calls  sync.Pool     // of *call
+	enc     encoder
+	engine  *producer.Producer
+	cluster *cluster.Cluster // closed by the engine
+	bound   time.Duration    // of Close
+	calls   sync.Pool        // of *call
 }
 
 var _ Publisher = (*KafkaPublisher)(nil)
@@ -65,8 +66,9 @@ func NewKafkaPublisher(cfg Config, opts ...PublisherOption) (*KafkaPublisher, er
 		return nil, err
 	}
 	params.Wire.Dial = o.dial
+	conns := cluster.New(params)
 	p := producer.Params{
-		Cluster:        cluster.New(params),
+		Cluster:        conns,
 		Logger:         log,
 		Acks:           int16(cfg.Acks),
 		Idempotent:     cfg.EnableIdempotence,
@@ -83,8 +85,8 @@ func NewKafkaPublisher(cfg Config, opts ...PublisherOption) (*KafkaPublisher, er
 	}
 	return &KafkaPublisher{
 		enc:    encoder{headers: cfg.Headers, topics: cfg.Topics, codec: o.codec},
-		engine: producer.New(p),
-		bound:  cfg.MessageTimeout,
+		engine: producer.New(p), cluster: conns,
+		bound: cfg.MessageTimeout,
 	}, nil
 }
 
@@ -265,6 +267,10 @@ func kindOf(err error) error {
 		return ErrBufferFull
 	case errors.Is(err, producer.ErrTimeout), errors.Is(err, consumer.ErrUnanswered):
 		return ErrTimeout
+	case errors.Is(err, producer.ErrFenced):
+		return ErrFenced
+	case errors.Is(err, producer.ErrSequence):
+		return ErrSequence
 	}
 	if _, ok := errors.AsType[*wire.AuthError](err); ok {
 		return ErrAuthentication

@@ -178,7 +178,7 @@ func (r *Record) check() error {
 	if err := checkTopicName(r.Topic); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidEvent, err)
 	}
-	return checkSize(r.size())
+	return checkSize(r.Size())
 }
 
 func checkSize(n int) error {
@@ -191,8 +191,8 @@ func checkSize(n int) error {
 // maxRecordBytes is librdkafka's default of message.max.bytes; brokers accept a little more.
 const maxRecordBytes = 1_000_000
 
-// size is the record's own, in a batch, give or take its varints.
-func (r *Record) size() int {
+// Size is what counts for the limit of 1,000,000 bytes: key, value and headers with a little for their framing.
+func (r *Record) Size() int {
 	n := len(r.Key) + len(r.Value) + 16
 	for _, h := range r.Headers {
 		n += len(h.Key) + len(h.Value) + 4

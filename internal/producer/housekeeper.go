@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/segmentio/kafka-go/protocol/initproducerid"
-
 	"github.com/expensevault/sharedlibrary/internal/cluster"
 	"github.com/expensevault/sharedlibrary/internal/kerr"
 	"github.com/expensevault/sharedlibrary/internal/recordbatch"
@@ -212,21 +210,11 @@ func (p *Producer) distribute(t *topic, src *batch) {
 }
 
 func (p *Producer) fetchID() {
-	msg, err := p.params.Cluster.Do(p.ctx, cluster.Any, cluster.Control,
-		&initproducerid.Request{TransactionTimeoutMs: 60_000, ProducerID: -1, ProducerEpoch: -1}, p.attempt)
+	res, err := p.initID(p.ctx)
 	p.mu.Lock()
 	defer p.unlock()
-	if err != nil {
-		p.unfetched(fmt.Errorf("producer ID: %w", err))
-		return
-	}
-	res, ok := msg.(*initproducerid.Response)
-	if !ok {
-		p.troubled(&p.trouble, errMalformed)
-		return
-	}
-	switch code := kerr.Code(res.ErrorCode); kerr.OfProduce(code).Verdict {
-	case kerr.Done:
+	switch {
+	case err == nil:
 		p.wantID = false
 		p.id, p.epoch = res.ProducerID, res.ProducerEpoch
 		for _, t := range p.topics {
@@ -234,10 +222,10 @@ func (p *Producer) fetchID() {
 				p.schedule(pt)
 			}
 		}
-	case kerr.Fail:
+	case isFinal(err):
 		p.wantID = false // asked for again by the next event
-		p.failAll(fmt.Errorf("producer ID: %w", code))
-	case kerr.Retry, kerr.Sequence:
-		p.troubled(&p.trouble, fmt.Errorf("producer ID: %w", code))
+		p.failAll(err)
+	default:
+		p.unfetched(err)
 	}
 }

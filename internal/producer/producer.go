@@ -46,6 +46,7 @@ type Producer struct {
 	born    time.Time
 	memory  recordbatch.Pool
 	batches sync.Pool // of *batch
+	leaders leaders
 
 	mu       sync.Mutex
 	shut     bool

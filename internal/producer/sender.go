@@ -142,7 +142,7 @@ func (s *sender) send() bool {
 	var ok bool
 	r.version, ok = conn.Version(protocol.Produce, produceLowest, produceHighest)
 	if !ok {
-		s.notSent(r, errors.New("producer: the broker has no version of Produce from 3 to 8"))
+		s.notSent(r, errNoVersion)
 		return true
 	}
 	slices.SortStableFunc(r.flights, func(a, b flight) int { return strings.Compare(a.pt.topic.name, b.pt.topic.name) })
