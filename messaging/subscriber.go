@@ -73,6 +73,9 @@ func NewSubscriber(cfg Config, group string, mux *Mux, opts ...SubscriberOption)
 	case o.maxBatchBytes < 1 || o.maxBatchBytes > mostBatchBytes:
 		return nil, fmt.Errorf("messaging: WithMaxBatchBytes(%d): give 1 to %d", o.maxBatchBytes, mostBatchBytes)
 	}
+	if err := checkBalancers(o.balancers); err != nil {
+		return nil, err
+	}
 	if err := o.retry.validate(); err != nil {
 		return nil, err
 	}
@@ -177,6 +180,7 @@ func (s *Subscriber) engineParams(conns *cluster.Cluster, deliver *pipeline) con
 		Logger:           deliver.log,
 		Group:            s.group,
 		InstanceID:       s.opts.instanceID,
+		Balancers:        s.opts.balancers,
 		Topics:           s.topics,
 		SessionTimeout:   s.opts.sessionTimeout,
 		RebalanceTimeout: max(time.Minute, 2*s.opts.drainTimeout),

@@ -1,6 +1,12 @@
 package messaging
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/expensevault/sharedlibrary/internal/consumer"
+)
 
 const (
 	defaultDeadLetterTopic = "{topic}-dlt"
@@ -16,6 +22,7 @@ type subscriberOptions struct {
 	retry           retryPolicy
 	deadLetterTopic string
 	instanceID      string
+	balancers       []consumer.Balancer
 	sessionTimeout  time.Duration
 	drainTimeout    time.Duration
 	maxBatchBytes   int
@@ -41,7 +48,11 @@ func WithDeadLetterTopic(template string) SubscriberOption {
 
 // WithInstanceID makes the subscriber a static member of its group, under an ID
 // that no other member uses at the same time: when it stops and returns within
-// the session timeout, it gets its partitions back without a rebalance. By
+// the session timeout, it gets its partitions back without a rebalance. It does
+// not leave the group when it stops, so its partitions wait until it returns or
+// the session timeout is over. A second member of the same ID ends the
+// first one's Run with an error. When it returns with other topics, or topics
+// have grown meanwhile, the group shares out anew after some seconds. By
 // default, and with "", it is a dynamic member. Needs Kafka 2.3.
 //
 // Source: https://cwiki.apache.org/confluence/display/KAFKA/KIP-345
@@ -64,9 +75,11 @@ func WithDrainTimeout(d time.Duration) SubscriberOption {
 	return subscriberOption(func(o *subscriberOptions) { o.drainTimeout = d })
 }
 
-// WithStartLatest lets a group that has no position in a partition begin with
-// what is published from then on. By default it begins with the oldest record
-// that the topic holds, so that nothing is missed.
+// WithStartLatest lets a group that has no position in a topic begin with what
+// is published from then on. By default it begins with the oldest record
+// that the topic holds, so that nothing is missed. Partitions of a topic in which the group has a
+// position, and topics and partitions that appear while Run runs, are read from
+// their beginning in either case: what they hold was published since the group began.
 func WithStartLatest() SubscriberOption {
 	return subscriberOption(func(o *subscriberOptions) { o.startLatest = true })
 }
@@ -79,4 +92,17 @@ func WithStartLatest() SubscriberOption {
 // bound their batches before compression, most to 1 MiB or less.
 func WithMaxBatchBytes(n int) SubscriberOption {
 	return subscriberOption(func(o *subscriberOptions) { o.maxBatchBytes = n })
+}
+
+// checkBalancers refuses what the engine would.
+func checkBalancers(bs []consumer.Balancer) error {
+	for i, b := range bs {
+		if b != consumer.CooperativeSticky && b != consumer.Range {
+			return fmt.Errorf("messaging: WithBalancers: %s is none: give CooperativeSticky, Range or both", b)
+		}
+		if slices.Contains(bs[:i], b) {
+			return fmt.Errorf("messaging: WithBalancers: %s is named twice", b)
+		}
+	}
+	return nil
 }

@@ -23,7 +23,7 @@ func placedMux() *messaging.Mux {
 func TestNewSubscriber(t *testing.T) {
 	t.Parallel()
 	s, err := messaging.NewSubscriber(messaging.DefaultConfig(), "billing", placedMux(),
-		messaging.WithInstanceID("billing-0"), messaging.WithSessionTimeout(time.Minute), messaging.WithDrainTimeout(0),
+		messaging.WithInstanceID("billing-0"), messaging.WithBalancers(messaging.CooperativeSticky), messaging.WithSessionTimeout(time.Minute), messaging.WithDrainTimeout(0),
 		messaging.WithStartLatest(), messaging.WithMaxBatchBytes(1<<30), messaging.WithRetry(1, 0, 0), messaging.WithDeadLetterTopic("dead.{group}"))
 	require.NoError(t, err)
 	assert.NotNil(t, s)
@@ -61,6 +61,8 @@ func TestNewSubscriberRefuses(t *testing.T) {
 		{name: "drain timeout", opt: messaging.WithDrainTimeout(-1), want: "WithDrainTimeout(-1ns)"},
 		{name: "no batch", opt: messaging.WithMaxBatchBytes(0), want: "WithMaxBatchBytes(0)"},
 		{name: "endless batch", opt: messaging.WithMaxBatchBytes(math.MaxInt32), want: "WithMaxBatchBytes(2147483647)"},
+		{name: "unknown balancer", opt: messaging.WithBalancers(0), want: "WithBalancers: Balancer(0) is none"},
+		{name: "a balancer twice", opt: messaging.WithBalancers(messaging.Range, messaging.Range), want: "range is named twice"},
 		{name: "retry", opt: messaging.WithRetry(0, 0, 0), want: "WithRetry: 0 attempts"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

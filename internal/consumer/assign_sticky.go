@@ -124,8 +124,8 @@ type step struct {
 	topic string
 }
 
-// even moves partitions along the shortest way from a member that has most to one that has at least two less; false when
-// there is no such way.
+// even moves one partition from a member that has most to the one that has least of those with at least two less, by way of others
+// if need be; false when there is none.
 func (s *sticky) even() bool {
 	order := make([]int, len(s.members))
 	for i := range order {
@@ -136,32 +136,36 @@ func (s *sticky) even() bool {
 		if s.load[most]-s.load[order[len(order)-1]] < 2 {
 			return false
 		}
-		came := map[int]step{most: {from: -1}}
-		layer := []int{most}
-		for len(layer) > 0 {
-			next, least := []int{}, -1
-			for _, from := range layer {
-				for _, topic := range s.fullest(from) {
-					for _, to := range s.takers[topic] {
-						if _, seen := came[to]; seen {
-							continue
-						}
-						came[to] = step{from, topic}
-						next = append(next, to)
-						if s.load[to]+2 <= s.load[most] && (least < 0 || s.load[to] < s.load[least]) {
-							least = to
-						}
-					}
-				}
-			}
-			if least >= 0 {
-				s.move(came, least)
-				return true
-			}
-			layer = next
+		came, least := s.reach(most, s.load[order[len(order)-1]])
+		if s.load[least]+2 <= s.load[most] {
+			s.move(came, least)
+			return true
 		}
 	}
 	return false
+}
+
+// reach is how partitions could go from a member to others, the shortest way to each, and which of these has least; it looks no
+// further than the first that has no more than anybody.
+func (s *sticky) reach(from, floor int) (came map[int]step, least int) {
+	came, least = map[int]step{from: {from: -1}}, from
+	for queue := []int{from}; len(queue) > 0; queue = queue[1:] {
+		for _, topic := range s.fullest(queue[0]) {
+			for _, to := range s.takers[topic] {
+				if _, seen := came[to]; seen {
+					continue
+				}
+				came[to] = step{queue[0], topic}
+				queue = append(queue, to)
+				if s.load[to] < s.load[least] {
+					if least = to; s.load[to] == floor {
+						return came, least
+					}
+				}
+			}
+		}
+	}
+	return came, least
 }
 
 // fullest are a member's topics, those first of which it has most.
@@ -180,8 +184,8 @@ func (s *sticky) move(came map[int]step, to int) {
 		ps := s.has[st.from][st.topic]
 		slices.Sort(ps)
 		pick := len(ps) - 1
-		for i := len(ps) - 1; i >= 0; i-- {
-			tp := topicPartition{st.topic, ps[i]}
+		for i, p := range slices.Backward(ps) {
+			tp := topicPartition{st.topic, p}
 			if s.owns[to][tp] { // back to whoever holds it
 				pick = i
 				break

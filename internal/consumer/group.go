@@ -149,7 +149,7 @@ func (m *member) join(ctx context.Context, h *held) (*generation, error) {
 			if n < 3 {
 				continue
 			}
-		case tryAgain:
+		case goOn, tryAgain:
 			m.out.fail(ctx, coordinatorDown, err)
 		}
 		if !retry.Wait(ctx, n) {

@@ -19,6 +19,8 @@ type joined struct {
 
 // stay lives through one generation: it takes what the assignment has and is not held yet, gives up what is held and not in it,
 // and returns when it is time to join again or the session ends.
+//
+//nolint:contextcheck // the session's own contexts
 func (s *session) stay(ctx context.Context) {
 	g := s.gen
 	assigned, stray := s.sorted(g.assigned)

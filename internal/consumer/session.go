@@ -79,6 +79,8 @@ func (s *session) run(ctx context.Context) ending {
 }
 
 // finish gives everything up at the session's end, whatever that is.
+//
+//nolint:contextcheck // the session's own contexts
 func (s *session) finish(ctx context.Context, joining <-chan joined) {
 	s.stopFeed()
 	limit := s.p.DrainTimeout

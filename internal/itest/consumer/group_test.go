@@ -418,6 +418,15 @@ func TestAStaticMemberComesBackWithoutARebalance(t *testing.T) {
 	})
 }
 
+// produceTo produces to a partition that is only just there.
+func (k *kafka) produceTo(t *testing.T, topic string, partition int32, value string) {
+	t.Helper()
+	eventually(t, func() bool {
+		// A client that knew the topic before does not see its new partitions for a while.
+		return k.client(t).ProduceSync(t.Context(), &kgo.Record{Topic: topic, Partition: partition, Value: []byte(value)}).FirstErr() == nil
+	}, "the partition is there")
+}
+
 func TestNewTopicsAndPartitionsAreTakenUp(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, k *kafka) {
@@ -433,10 +442,7 @@ func TestNewTopicsAndPartitionsAreTakenUp(t *testing.T) {
 
 		_, err := k.admin.CreatePartitions(t.Context(), 1, topic)
 		require.NoError(t, err)
-		eventually(t, func() bool {
-			// A client that knew the topic before does not see its new partitions for a while.
-			return k.client(t).ProduceSync(t.Context(), &kgo.Record{Topic: topic, Partition: 1, Value: []byte("new partition")}).FirstErr() == nil
-		}, "the partition is there")
+		k.produceTo(t, topic, 1, "new partition")
 		assert.Equal(t, []string{"new partition"}, m.values(1))
 		m.stop()
 		m.quiet()
@@ -445,9 +451,9 @@ func TestNewTopicsAndPartitionsAreTakenUp(t *testing.T) {
 }
 
 // foreign runs franz-go's client in the group until the test or the returned function ends it.
-func (k *kafka) foreign(t *testing.T, j *judge, who, group string, topics ...string) (stop func()) {
+func (k *kafka) foreign(t *testing.T, j *judge, who, group string, balancer kgo.GroupBalancer, topics ...string) (stop func()) {
 	t.Helper()
-	cl := k.client(t, kgo.ConsumerGroup(group), kgo.ConsumeTopics(topics...), kgo.Balancers(kgo.RangeBalancer()),
+	cl := k.client(t, kgo.ConsumerGroup(group), kgo.ConsumeTopics(topics...), kgo.Balancers(balancer),
 		kgo.HeartbeatInterval(50*time.Millisecond), kgo.SessionTimeout(max(k.session, 2*time.Second)), kgo.BlockRebalanceOnPoll(),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())
 	done := make(chan struct{})
@@ -477,44 +483,53 @@ func (k *kafka) foreign(t *testing.T, j *judge, who, group string, topics ...str
 func TestSharesAGroupWithFranzGo(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, k *kafka) {
-		t.Run("led by us", func(t *testing.T) {
-			t.Parallel()
-			topic, group := k.topic(t, 4), unique(t, "group")
-			j := newJudge()
-			stop := k.stream(t, topic, 4)
-			m := k.start(t, group, []string{topic}, j.handle("ours"))
-			eventually(t, func() bool { return j.owners()["ours"] == 4 }, "we have all")
-			leave := k.foreign(t, j, "franz", group, topic)
-			eventually(t, func() bool { return j.owners()["ours"] == 2 && j.owners()["franz"] == 2 }, "both share")
-			assert.Positive(t, m.logs.count("joined the group", "partitions=2", "leader=true"))
-			leave()
-			eventually(t, func() bool { return j.owners()["ours"] == 4 }, "we have all again")
-			n := stop()
-			for range n {
-				receive(t, j.handled, "record")
+		for _, tc := range []struct {
+			name   string
+			theirs func() kgo.GroupBalancer
+			ours   []consumer.Balancer
+		}{
+			{"range", kgo.RangeBalancer, nil},
+			{"cooperative, and we are not", kgo.CooperativeStickyBalancer, nil},
+			{"cooperative", kgo.CooperativeStickyBalancer, []consumer.Balancer{consumer.CooperativeSticky}},
+		} {
+			for _, weLead := range []bool{true, false} {
+				name := tc.name + map[bool]string{true: ", led by us", false: ", led by franz-go"}[weLead]
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					topic, group := k.topic(t, 4), unique(t, "group")
+					j := newJudge()
+					stop := k.stream(t, topic, 4)
+					owns := func(ours, theirs int) {
+						eventually(t, func() bool { o := j.owners(); return o["ours"] == ours && o["franz"] == theirs }, "%d and %d", ours, theirs)
+					}
+					start := func() *member {
+						return k.start(t, group, []string{topic}, j.handle("ours"), func(p *consumer.Params) { p.Balancers = tc.ours })
+					}
+					var m *member
+					var leave func()
+					if weLead {
+						m = start()
+						owns(4, 0)
+						leave = k.foreign(t, j, "franz", group, tc.theirs(), topic)
+					} else {
+						leave = k.foreign(t, j, "franz", group, tc.theirs(), topic)
+						owns(0, 4)
+						m = start()
+					}
+					owns(2, 2)
+					assert.Positive(t, m.logs.count("joined the group", "partitions=2", fmt.Sprintf("leader=%t", weLead)))
+					leave()
+					owns(4, 0)
+					n := stop()
+					for range n {
+						receive(t, j.handled, "record")
+					}
+					m.stop()
+					j.verdict(t, n)
+					assert.Zero(t, m.logs.count("lost the partitions"))
+				})
 			}
-			m.stop()
-			j.verdict(t, n)
-		})
-		t.Run("led by franz-go", func(t *testing.T) {
-			t.Parallel()
-			topic, group := k.topic(t, 4), unique(t, "group")
-			j := newJudge()
-			stop := k.stream(t, topic, 4)
-			leave := k.foreign(t, j, "franz", group, topic)
-			eventually(t, func() bool { return j.owners()["franz"] == 4 }, "it has all")
-			m := k.start(t, group, []string{topic}, j.handle("ours"))
-			eventually(t, func() bool { return j.owners()["ours"] == 2 && j.owners()["franz"] == 2 }, "both share")
-			assert.Positive(t, m.logs.count("joined the group", "partitions=2", "leader=false"))
-			leave()
-			eventually(t, func() bool { return j.owners()["ours"] == 4 }, "we have all")
-			n := stop()
-			for range n {
-				receive(t, j.handled, "record")
-			}
-			m.stop()
-			j.verdict(t, n)
-		})
+		}
 	})
 }
 
@@ -527,7 +542,7 @@ func TestLeadsMembersWithOtherTopics(t *testing.T) {
 		k.produce(t, ours, 0, "ours")
 		assert.Equal(t, []string{"ours"}, m.values(1))
 		j := newJudge()
-		k.foreign(t, j, "franz", group, theirs)
+		k.foreign(t, j, "franz", group, kgo.RangeBalancer(), theirs)
 		k.produce(t, theirs, 0, "theirs")
 		receive(t, j.handled, "record")
 		k.produce(t, ours, 0, "ours again")

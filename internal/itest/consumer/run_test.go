@@ -108,6 +108,36 @@ func TestStartsAtTheLatest(t *testing.T) {
 	})
 }
 
+// What appears while a group runs holds nothing from before it began, whatever it does with what was there.
+func TestStartsAtTheLatestButWhereSomethingIsNew(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, k *kafka) {
+		topic, later, group := k.topic(t, 1), unique(t, "later"), unique(t, "group")
+		k.produce(t, topic, 0, "old")
+		latest := func(p *consumer.Params) { p.StartLatest = true }
+		m := k.start(t, group, []string{topic, later}, latest)
+		eventually(t, func() bool { return k.committed(t, group, topic, 0) == 1 }, "the beginning is committed")
+
+		_, err := k.admin.CreatePartitions(t.Context(), 1, topic)
+		require.NoError(t, err)
+		k.produceTo(t, topic, 1, "new partition")
+		assert.Equal(t, []string{"new partition"}, m.values(1))
+		k.create(t, later, 1, nil)
+		k.produceTo(t, later, 0, "new topic")
+		assert.Equal(t, []string{"new topic"}, m.values(1))
+		eventually(t, func() bool { return k.committed(t, group, later, 0) == 1 }, "committed")
+		m.stop()
+
+		_, err = k.admin.CreatePartitions(t.Context(), 1, later) // while nobody is there
+		require.NoError(t, err)
+		k.produceTo(t, later, 1, "while nobody was there")
+		m = k.start(t, group, []string{topic, later}, latest)
+		assert.Equal(t, []string{"while nobody was there"}, m.values(1))
+		m.stop()
+		m.quiet()
+	})
+}
+
 func TestAnErrorOfTheHandlerEndsRun(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, k *kafka) {
