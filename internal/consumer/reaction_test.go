@@ -131,7 +131,7 @@ func TestDescribeGroups(t *testing.T) {
 		}
 		d, err := decodeDescribe(&reader{b: w.b}, v)
 		require.NoError(t, err)
-		assert.Equal(t, &described{state: "Stable", members: []describedMember{{"m", []byte{1}, []byte{2, 3}}}}, d)
+		assert.Equal(t, &described{state: "Stable", members: []describedMember{{"m", "client", "/host", []byte{1}, []byte{2, 3}}}}, d)
 		for n := range w.b {
 			_, err := decodeDescribe(&reader{b: w.b[:n]}, v)
 			require.ErrorIs(t, err, errMalformed, "v%d cut to %d bytes", v, n)
