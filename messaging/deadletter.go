@@ -2,7 +2,7 @@ package messaging
 
 import (
 	"errors"
-	"slices"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +25,93 @@ const (
 	headerFailedAt          = "dlt-failed-at"
 )
 
+func deadLetterHeader(name string) bool {
+	switch name {
+	case headerOriginalTopic, headerOriginalPartition, headerOriginalOffset, headerOriginalTimestamp, headerOriginalGroup,
+		headerErrorType, headerErrorMessage, headerAttempts, headerFailedAt:
+		return true
+	}
+	return false
+}
+
+// DeadLetter is a record of a dead-letter topic, taken apart.
+type DeadLetter struct {
+	Topic     string // the dead-letter topic
+	Partition int32
+	Offset    int64
+
+	// What failed: the original's key, value and headers, without those of the dead letter.
+	Key     []byte
+	Value   []byte
+	Headers []Header
+
+	OriginalTopic     string
+	OriginalPartition int32 // -1: not told
+	OriginalOffset    int64 // -1: not told
+	OriginalTime      time.Time
+	Group             string // whose handler failed
+	ErrorType         string
+	ErrorMessage      string // may quote the body
+	Attempts          int
+	FailedAt          time.Time // the letter's own timestamp where it is not told
+}
+
+// ParseDeadLetter takes a record apart that a [Subscriber] wrote to its
+// dead-letter topic, for a [HandleRecord] on that topic, say. Partition and
+// Offset of the letter itself are -1; a [Delivery] has them. It is an error when the
+// record does not say which topic it came from; what else is missing is zero, or as told above.
+func ParseDeadLetter(r Record) (DeadLetter, error) {
+	return deadLetterOf(&recordbatch.Record{
+		Topic: r.Topic, Partition: -1, LeaderEpoch: -1, Offset: -1, Timestamp: r.Timestamp, Key: r.Key, Value: r.Value, Headers: r.Headers,
+	})
+}
+
+func deadLetterOf(rec *recordbatch.Record) (DeadLetter, error) {
+	l := DeadLetter{
+		Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset, Key: rec.Key, Value: rec.Value,
+		OriginalPartition: -1, OriginalOffset: -1, FailedAt: rec.Timestamp,
+	}
+	_, retried := retryGroup(rec.Headers)
+	l.Headers = make([]Header, 0, len(rec.Headers))
+	for _, h := range rec.Headers {
+		if !deadLetterHeader(h.Key) && (!retried || !retryHeader(h.Key)) {
+			l.Headers = append(l.Headers, h)
+			continue
+		}
+		v := string(h.Value)
+		switch h.Key {
+		case headerOriginalTopic:
+			l.OriginalTopic = v
+		case headerOriginalPartition:
+			if n, err := strconv.ParseInt(v, 10, 32); err == nil {
+				l.OriginalPartition = int32(n)
+			}
+		case headerOriginalOffset:
+			if n, err := strconv.ParseInt(v, 10, 64); err == nil {
+				l.OriginalOffset = n
+			}
+		case headerOriginalTimestamp:
+			l.OriginalTime, _ = time.Parse(time.RFC3339, v) // zero where it is none
+		case headerOriginalGroup:
+			l.Group = v
+		case headerErrorType:
+			l.ErrorType = v
+		case headerErrorMessage:
+			l.ErrorMessage = v
+		case headerAttempts:
+			l.Attempts, _ = strconv.Atoi(v) // zero where it is none
+		case headerFailedAt:
+			if t, err := time.Parse(time.RFC3339, v); err == nil {
+				l.FailedAt = t
+			}
+		}
+	}
+	if err := checkTopicName(l.OriginalTopic); err != nil {
+		return l, fmt.Errorf("messaging: the record is no dead letter: its header %s: %w", headerOriginalTopic, err)
+	}
+	return l, nil
+}
+
 // maxErrorMessage bounds dlt-error-message, in bytes.
 const maxErrorMessage = 1 << 10
 
@@ -46,10 +133,11 @@ func newDeadLetter(topic, group string, rec *recordbatch.Record, f *failure, now
 		{Key: headerAttempts, Value: strconv.AppendInt(nil, int64(f.attempt), 10)},
 		{Key: headerFailedAt, Value: now.UTC().AppendFormat(nil, rfc3339Milli)},
 	}
+	_, retried := retryGroup(rec.Headers)
 	headers := make([]Header, 0, len(rec.Headers)+len(own))
 	for _, h := range rec.Headers {
-		// Of an earlier failure, if the record was dead-lettered before.
-		if !slices.ContainsFunc(own, func(o Header) bool { return o.Key == h.Key }) {
+		// Those of an earlier failure, if the record was dead-lettered before, or is a retry.
+		if !deadLetterHeader(h.Key) && (!retried || !retryHeader(h.Key)) {
 			headers = append(headers, h)
 		}
 	}

@@ -43,6 +43,11 @@ func (p *pipeline) handle(ctx context.Context, w *consumer.Work) error {
 	if rt == nil {
 		return fmt.Errorf("topic %s was not subscribed to", rec.Topic)
 	}
+	if group, ok := retryGroup(rec.Headers); ok && group != p.group {
+		p.log.DebugContext(ctx, "A record that another group is to handle again was passed over", "messaging.destination.name", rec.Topic,
+			"messaging.destination.partition.id", rec.Partition, "messaging.kafka.offset", rec.Offset, "retry.group", group)
+		return nil
+	}
 	before, _ := w.State.(*progress)
 	if before != nil && before.letter != nil {
 		return p.deadLetter(ctx, w, before)

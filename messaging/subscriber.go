@@ -191,13 +191,17 @@ func (s *Subscriber) engineParams(conns *cluster.Cluster, deliver *pipeline) con
 	}
 }
 
-// deadLetterPublisher returns the publisher of dead letters: as safe as can be, whatever events need.
+// deadLetterPublisher returns the publisher of dead letters.
 func (s *Subscriber) deadLetterPublisher() (*KafkaPublisher, error) {
-	cfg := *s.cfg
-	cfg.Acks, cfg.EnableIdempotence, cfg.MaxInFlight = AcksAll, true, min(cfg.MaxInFlight, 5)
 	opts := []PublisherOption{WithLogger(s.deliver.log)}
 	if s.opts.dial != nil {
 		opts = append(opts, WithDialer(s.opts.dial))
 	}
+	return newSafePublisher(*s.cfg, opts...)
+}
+
+// newSafePublisher returns a publisher that is as safe as can be, whatever events need.
+func newSafePublisher(cfg Config, opts ...PublisherOption) (*KafkaPublisher, error) {
+	cfg.Acks, cfg.EnableIdempotence, cfg.MaxInFlight = AcksAll, true, min(cfg.MaxInFlight, 5)
 	return NewKafkaPublisher(cfg, opts...)
 }

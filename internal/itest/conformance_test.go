@@ -41,6 +41,10 @@ func TestConformance(t *testing.T) {
 			{"subscribe: from the latest on", subscribeLatest},
 			{"subscribe: a batch that is too large", subscribeLargeBatch},
 			{"both: a codec of the service's own", ownCodec},
+			{"redrive: what was selected", redriveSelected},
+			{"redrive: to one group", redriveToOneGroup},
+			{"redrive: fails in the middle", redriveFailsInTheMiddle},
+			{"redrive: misused", redriveIsMisused},
 			{"group: seek and lag", groupSeeks},
 			{"group: no seek with members", seekIsRefused},
 		} {
