@@ -21,6 +21,13 @@
 //	&ItemCreated{…} ─► Stamp ─► Encode ─► {"eventId":…,"timestamp":…,"eventType":"created",…,"customItemId":…}
 //	{"eventId":…} ─► Decode ─► &ItemCreated{…}
 //
+// The JSON is encoding/json's, byte for byte. An event of strings, booleans,
+// numbers, UUIDs, times and structs embedded by value is written and read by code
+// of this package at a third of encoding/json's price or less; fields of other
+// types, such as slices, maps and what has methods of its own, cost what they
+// cost there. So does the whole of a type that is out of the ordinary: with an
+// embedded pointer, the tag option string, or names that hide each other.
+//
 // # Traps
 //
 //   - An event must not have MarshalJSON or UnmarshalJSON, nor embed a second

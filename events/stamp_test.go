@@ -118,3 +118,14 @@ func TestStampLetsOtherPanicsPass(t *testing.T) {
 	t.Parallel()
 	assert.PanicsWithValue(t, "not written yet", func() { _ = events.Stamp(&panics{}) })
 }
+
+func BenchmarkStamp(b *testing.B) {
+	e := &itemCreated{}
+	b.ReportAllocs()
+	for b.Loop() {
+		e.Base = events.Base{}
+		if err := events.Stamp(e); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,296 @@
+package events
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// span is a part of a body.
+type span struct{ from, to int }
+
+// member is a key of the event's object with its value.
+type member struct {
+	field   int  // in plan.fields, -1: none
+	key     span // with its quotes
+	value   span // all of it
+	escaped bool // the value is a text with escapes
+}
+
+// scan finds the members of the object that data holds, without looking into their values, and checks the grammar of the
+// whole, so that nothing is stored of a body that is not JSON. ok is false for whatever a publisher would not write:
+// encoding/json then says what is wrong, or reads it.
+func (p *plan) scan(data []byte, members []member) (_ []member, ok bool) {
+	i := skipSpace(data, 0)
+	if i == len(data) || data[i] != '{' {
+		return nil, false
+	}
+	var (
+		seen    uint64 // a bit for each field
+		guess   int    // the next field in the type's order
+		strange int    // keys of no field
+	)
+	for {
+		var m member
+		m.key.from = skipSpace(data, i+1)
+		if m.key.to = endOfKey(data, m.key.from); m.key.to < 0 {
+			return nil, false // an empty object too
+		}
+		if m.field = p.find(data[m.key.from+1:m.key.to-1], guess); m.field < 0 {
+			strange++
+		} else {
+			if seen&(1<<m.field) != 0 {
+				return nil, false
+			}
+			seen |= 1 << m.field
+			guess = m.field + 1
+		}
+		if i = skipSpace(data, m.key.to); i == len(data) || data[i] != ':' {
+			return nil, false
+		}
+		m.value.from = skipSpace(data, i+1)
+		if m.value.to, m.escaped = endOfValue(data, m.value.from, 0); m.value.to < 0 {
+			return nil, false
+		}
+		members = append(members, m)
+		if i = skipSpace(data, m.value.to); i == len(data) {
+			return nil, false
+		}
+		if data[i] == '}' {
+			break
+		}
+		if data[i] != ',' {
+			return nil, false
+		}
+	}
+	if skipSpace(data, i+1) != len(data) {
+		return nil, false
+	}
+	return members, strange < 2 || strangersDiffer(data, members)
+}
+
+// find returns the index of the field that encoding/json takes key for, or -1. Letter case does not matter; key is ASCII.
+func (p *plan) find(key []byte, guess int) int {
+	for ; guess < len(p.fields); guess++ {
+		f := &p.fields[guess]
+		if f.name == string(key) {
+			return guess
+		}
+		if !f.empty && !f.zero {
+			break // it is not left out
+		}
+	}
+	var buf [64]byte
+	folded := buf[:0]
+	for _, c := range key {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		folded = append(folded, c)
+	}
+	if i, ok := p.byName[string(folded)]; ok {
+		return i
+	}
+	return -1
+}
+
+// strangersDiffer reports whether the keys of no field, which are ASCII, differ in more than their case.
+func strangersDiffer(data []byte, members []member) bool {
+	var seen keySet
+	for _, m := range members {
+		if m.field < 0 && !seen.add(data[m.key.from:m.key.to], false) {
+			return false
+		}
+	}
+	return true
+}
+
+func skipSpace(data []byte, i int) int {
+	for i < len(data) && (data[i] == ' ' || data[i] == '\n' || data[i] == '\r' || data[i] == '\t') {
+		i++
+	}
+	return i
+}
+
+// endOfKey returns where the text at i ends, behind its quote, or -1. It knows ASCII without escapes only.
+func endOfKey(data []byte, i int) int {
+	if i >= len(data) || data[i] != '"' {
+		return -1
+	}
+	for i++; i < len(data); i++ {
+		switch c := data[i]; {
+		case c == '"':
+			return i + 1
+		case c < ' ' || c >= 0x80 || c == '\\':
+			return -1
+		}
+	}
+	return -1
+}
+
+// endOfText returns where the text at i, which is a quote, ends behind the other one, or -1.
+func endOfText(data []byte, i int) (end int, escaped bool) {
+	for i++; i < len(data); i++ {
+		if i = plainUpTo(data, i); i == len(data) {
+			break
+		}
+		switch c := data[i]; {
+		case c == '"':
+			return i + 1, escaped
+		case c == '\\':
+			escaped = true
+			n := lenOfEscape(data[i+1:])
+			if n == 0 {
+				return -1, false
+			}
+			i += n
+		case c < ' ':
+			return -1, false
+		}
+	}
+	return -1, false
+}
+
+// plainUpTo returns an index from i on, before which nothing ends a text or is special in it. It looks at eight bytes at a
+// time, and so may stop early near the end.
+func plainUpTo(data []byte, i int) int {
+	const each, top = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(data); i += 8 {
+		w := binary.LittleEndian.Uint64(data[i:])
+		quote, backslash := w^each*'"', w^each*'\\'
+		// The top bit of a byte is set where it is one of them, or below a space; and perhaps of bytes behind that one.
+		if found := ((quote-each)&^quote | (backslash-each)&^backslash | (w-each*' ')&^w) & top; found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	return i
+}
+
+// lenOfEscape returns how many bytes behind a backslash belong to it, 0 where that is no escape of JSON.
+func lenOfEscape(b []byte) int {
+	if len(b) == 0 {
+		return 0
+	}
+	switch b[0] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return 1
+	case 'u':
+		if len(b) < 5 {
+			return 0
+		}
+		for _, c := range b[1:5] {
+			if !isDigit(c) && (c|0x20 < 'a' || c|0x20 > 'f') {
+				return 0
+			}
+		}
+		return 5
+	}
+	return 0
+}
+
+// deepest is how deep values may be nested here; encoding/json allows more.
+const deepest = 100
+
+// endOfValue returns where the value at i ends, or -1.
+func endOfValue(data []byte, i, depth int) (end int, escaped bool) {
+	if i == len(data) {
+		return -1, false
+	}
+	switch data[i] {
+	case '"':
+		return endOfText(data, i)
+	case '{', '[':
+		if depth == deepest {
+			return -1, false
+		}
+		return endOfNest(data, i, depth+1), false
+	case 't':
+		return endOfWord(data, i, "true"), false
+	case 'f':
+		return endOfWord(data, i, "false"), false
+	case 'n':
+		return endOfWord(data, i, "null"), false
+	default:
+		return endOfNumber(data, i), false
+	}
+}
+
+// endOfNest is endOfValue for objects and arrays.
+func endOfNest(data []byte, i, depth int) int {
+	opening := data[i]
+	closing := opening + 2 // in ASCII, for both
+	if i = skipSpace(data, i+1); i < len(data) && data[i] == closing {
+		return i + 1
+	}
+	for {
+		if opening == '{' {
+			if i == len(data) || data[i] != '"' {
+				return -1
+			}
+			end, _ := endOfText(data, i)
+			if end < 0 {
+				return -1
+			}
+			if i = skipSpace(data, end); i == len(data) || data[i] != ':' {
+				return -1
+			}
+			i = skipSpace(data, i+1)
+		}
+		end, _ := endOfValue(data, i, depth)
+		if end < 0 {
+			return -1
+		}
+		if i = skipSpace(data, end); i == len(data) {
+			return -1
+		}
+		switch data[i] {
+		case closing:
+			return i + 1
+		case ',':
+			i = skipSpace(data, i+1)
+		default:
+			return -1
+		}
+	}
+}
+
+func endOfWord(data []byte, i int, word string) int {
+	if end := i + len(word); end <= len(data) && string(data[i:end]) == word {
+		return end
+	}
+	return -1
+}
+
+func endOfNumber(data []byte, i int) int {
+	if i < len(data) && data[i] == '-' {
+		i++
+	}
+	from := i
+	if i = endOfDigits(data, i); i == from || data[from] == '0' && i > from+1 {
+		return -1
+	}
+	if i < len(data) && data[i] == '.' {
+		from = i + 1
+		if i = endOfDigits(data, from); i == from {
+			return -1
+		}
+	}
+	if i < len(data) && data[i]|0x20 == 'e' {
+		if i++; i < len(data) && (data[i] == '+' || data[i] == '-') {
+			i++
+		}
+		from = i
+		if i = endOfDigits(data, from); i == from {
+			return -1
+		}
+	}
+	return i
+}
+
+func endOfDigits(data []byte, i int) int {
+	for i < len(data) && isDigit(data[i]) {
+		i++
+	}
+	return i
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
