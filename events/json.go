@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 )
@@ -23,11 +24,8 @@ import (
 // of a method of the event's own types is not recovered, neither here nor in
 // Decode; publishing and handling make errors of it.
 func Encode(e IntegrationEvent) ([]byte, error) {
-	return AppendEncode(make([]byte, 0, usualSize), e)
+	return AppendEncode(nil, e)
 }
-
-// usualSize is room for most bodies.
-const usualSize = 512
 
 // AppendEncode appends what [Encode] returns to dst. With an error it returns
 // dst as it was; of the room behind it something may then be overwritten.
@@ -38,7 +36,8 @@ func AppendEncode(dst []byte, e IntegrationEvent) ([]byte, error) {
 		return dst, err
 	}
 	if p, v := planOf(e); p != nil {
-		if body, err := p.append(dst, v); err == nil {
+		const usual = 512 // most bodies are smaller
+		if body, err := p.append(slices.Grow(dst, usual), v); err == nil {
 			return body, nil
 		}
 	}

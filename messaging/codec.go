@@ -22,9 +22,9 @@ import (
 // always the same.
 type Codec interface {
 	// AppendEvent appends the body of e to dst and returns the whole, as append
-	// does: dst may have room, which is to be used, and is nil at times. It must
-	// leave what dst holds as it is, and retain neither dst nor what it returns.
-	// With an error it may return anything, and the event is not published.
+	// does. dst is empty and mostly has room, which is to be used. It must retain
+	// neither dst nor what it returns. With an error it may return anything, and
+	// the event is not published.
 	AppendEvent(dst []byte, e events.IntegrationEvent) ([]byte, error)
 	// DecodeEvent fills e, a pointer to the zero value of its type, from a body.
 	// data is borrowed: it is to be copied from, neither changed nor retained. It
@@ -48,11 +48,16 @@ const contentTypeJSON = "application/json"
 
 // appendBody encodes with c, nil being the default.
 func appendBody(c Codec, dst []byte, e events.IntegrationEvent) (body []byte, err error) {
+	defer recovered(&err) // of the type's own methods, or the codec's
 	if c == nil {
 		return events.AppendEncode(dst, e)
 	}
-	defer recovered(&err) // a codec's own, or of the type's methods
-	return c.AppendEvent(dst, e)
+	// One that forgets to append, and returns what it made elsewhere, does no harm to what dst holds.
+	body, err = c.AppendEvent(dst[len(dst):], e)
+	if err != nil {
+		return dst, err
+	}
+	return append(dst, body...), nil
 }
 
 // contentType is what c calls its bodies.

@@ -43,6 +43,51 @@ func (panicking) AppendEvent([]byte, events.IntegrationEvent) ([]byte, error) {
 	panic("cannot write that")
 }
 
+// elsewhere does not append.
+type elsewhere struct{ framed }
+
+func (elsewhere) AppendEvent(_ []byte, e events.IntegrationEvent) ([]byte, error) {
+	return events.AppendEncode([]byte{0}, e)
+}
+
+// unwritable has a method that is not written yet.
+type unwritable struct {
+	paid
+
+	Due due `json:"due"`
+}
+
+type due struct{}
+
+func (due) MarshalJSON() ([]byte, error) { panic("not written yet") }
+
+// What others have in the same memory is not touched.
+func TestCodecEncodesBehindOthers(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]Codec{"default": nil, "appends": framed{}, "does not": elsewhere{}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, room := range []int{0, 2000} {
+				s := scratch{body: append(make([]byte, 0, 100+room), "before"...)}
+				enc := encoder{codec: c}
+				first, err := enc.encode(t.Context(), &s, &paid{Secret: "key", Amount: 1})
+				require.NoError(t, err)
+				second, err := enc.encode(t.Context(), &s, &paid{Amount: 22})
+				require.NoError(t, err)
+				_, err = (&encoder{codec: panicking{}}).encode(t.Context(), &s, &paid{})
+				require.Error(t, err)
+				for amount, value := range map[int][]byte{1: first.Value, 22: second.Value} {
+					var e paid
+					require.NoError(t, decodeBody(c, &Record{Value: value}, &e), "%q", value)
+					assert.Equal(t, amount, e.Amount)
+				}
+				assert.Equal(t, "key", string(first.Key))
+				assert.Equal(t, "before", string(s.body[:6]))
+			}
+		})
+	}
+}
+
 func TestCodecEncodes(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -70,14 +115,16 @@ func TestCodecFails(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		codec Codec
+		event events.IntegrationEvent
 		want  string
 	}{
-		"error": {failing{}, "cannot write that"},
-		"panic": {panicking{}, "panic: cannot write that"},
+		"error":       {failing{}, &paid{}, "cannot write that"},
+		"panic":       {panicking{}, &paid{}, "panic: cannot write that"},
+		"own methods": {nil, &unwritable{}, "panic: not written yet"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r, err := (&encoder{codec: c.codec}).encode(t.Context(), new(scratch), &paid{})
+			r, err := (&encoder{codec: c.codec}).encode(t.Context(), new(scratch), c.event)
 			require.ErrorIs(t, err, ErrInvalidEvent)
 			require.ErrorContains(t, err, c.want)
 			assert.True(t, SafeToRetry(err))
