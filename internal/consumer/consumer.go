@@ -3,8 +3,8 @@
 // A member joins (group.go) and begins a session (session.go), which lasts for
 // as long as it stays a member: through the group's rebalances (rebalance.go),
 // in which it gives partitions up and gets others. A session fetches
-// (fetcher.go) into one partition's queue each (partition.go), whose worker
-// hands record after record to Params.Handle; what was handled is committed (offsets.go).
+// (fetcher.go) into one partition's queue each (partition.go), from where the records go into
+// lanes (package lane), whose workers call Params.Handle (handle.go); what was handled is committed (offsets.go).
 package consumer
 
 import (
@@ -25,6 +25,8 @@ type OutOfRange uint8
 const (
 	// ToEarliest goes on with the first record that the log holds.
 	ToEarliest OutOfRange = iota
+	// ToLatest goes on with what is written from then on.
+	ToLatest
 	// StopRun ends Run with an [*OutOfRangeError].
 	StopRun
 )
@@ -62,6 +64,8 @@ type Params struct {
 	// is more than one, a partition's records have one lane, and a call gets what
 	// waits there. Nil: one everywhere.
 	Batch func(topic string) int
+	// Control pauses topics; nil: none.
+	Control *Control
 	// Handle returns nil when the work is finished, and an [*Again] to be called with it again. Any other
 	// error, while ctx lives, ends Run. Records of one key are handled in order, one at a time;
 	// different keys, and records without one, in parallel.
@@ -89,6 +93,8 @@ func Run(ctx context.Context, p Params) error {
 	}
 	log := p.Logger.With("messaging.consumer.group.name", p.Group)
 	m := newMember(&p, log)
+	defer m.pool.Close()
+	defer p.Control.attach(nil)
 	running := map[topicPartition]<-chan struct{}{} // workers that may have outlived their session
 	for {
 		g, err := m.join(ctx, nil)
@@ -100,6 +106,7 @@ func Run(ctx context.Context, p Params) error {
 			return err
 		}
 		s := newSession(ctx, m, g, running)
+		p.Control.attach(s)
 		end := s.run(ctx)
 		if end.forgotten {
 			m.id = ""

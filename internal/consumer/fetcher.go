@@ -59,6 +59,8 @@ type broker struct {
 
 const (
 	leastHold = 10 * time.Millisecond
+	// mostOfFrame is how many times its own size a set may keep in memory: the answer that it came with.
+	mostOfFrame = 8
 	// fetchSlack is added to how long a broker may hold a fetch back.
 	fetchSlack = 10 * time.Second
 	// damagedTries is how often a batch that does not pass is fetched again before Run gives up.
@@ -74,12 +76,12 @@ func newFetcher(s *session) *fetcher {
 }
 
 // add fetches partitions from now on, each from an offset, or from [earliestOffset] or [latestOffset].
-func (f *fetcher) add(ps []*partition, starts []int64) {
+func (f *fetcher) add(ps []*partition, starts []position) {
 	f.tell(func() {
 		for i, p := range ps {
-			c := &cursor{p: p, next: starts[i], leader: -1, epoch: -1}
-			if starts[i] < 0 {
-				c.next, c.list = -1, starts[i]
+			c := &cursor{p: p, next: starts[i].offset, leader: -1, epoch: -1}
+			if c.next < 0 {
+				c.next, c.list = -1, c.next
 			}
 			f.cursors[p.topicPartition] = c
 			f.order = append(f.order, c)
@@ -186,7 +188,7 @@ func (f *fetcher) dispatch(now time.Time) {
 		}
 		b := f.broker(c.leader)
 		switch {
-		case len(c.p.queue) > 0:
+		case len(c.p.queue) > 0 || f.s.p.Control.Paused(c.p.topic):
 			held[c.leader] = true
 		case b.at.After(now):
 		case c.list != 0:
@@ -278,6 +280,7 @@ func (f *fetcher) ask(ctx context.Context, id int32, req request, timeout time.D
 		}
 		return nil, err
 	}
+	size := len(r.b)
 	answer, code, err := decodeFetch(r, v)
 	if err != nil {
 		return nil, err
@@ -299,8 +302,11 @@ func (f *fetcher) ask(ctx context.Context, id int32, req request, timeout time.D
 		delete(asked, tp) // one named twice counts once: its queue has room for one
 		o := opened{fetched: a, cursor: c}
 		if a.code == kerr.None && len(a.set) > 0 {
-			// A copy of its own: one small set that waits must not hold the whole frame. c.next does not change while c is busy.
-			o.set, o.err = recordbatch.Open(slices.Clone(a.set), recordbatch.DecodeParams{
+			if size > mostOfFrame*len(a.set) { // a small set that waits must not hold all that came with it
+				a.set = slices.Clone(a.set)
+			}
+			// c.next does not change while c is busy.
+			o.set, o.err = recordbatch.Open(a.set, recordbatch.DecodeParams{
 				Topic: a.topic, Partition: a.partition, Offset: c.next, Aborted: a.aborted, MaxBatchBytes: f.s.p.MaxBatchBytes,
 			})
 			o.fetched.set = nil
@@ -320,6 +326,9 @@ func (f *fetcher) apply(o *opened) bool {
 	case kerr.None:
 	case kerr.OffsetOutOfRange:
 		c.list, c.reset = earliestOffset, true
+		if f.s.p.OutOfRange == ToLatest {
+			c.list = latestOffset
+		}
 		f.pause(c)
 		return false
 	case kerr.CorruptMessage:
@@ -342,18 +351,18 @@ func (f *fetcher) apply(o *opened) bool {
 		return false
 	}
 	f.works(c)
-	f.push(c, o.set)
+	f.push(c, portion{set: o.set, offset: 0}, o.set.End())
 	return false
 }
 
-// push gives a set to the worker. Its queue is empty: it was when it was asked for.
-func (f *fetcher) push(c *cursor, set *recordbatch.Reader) {
+// push gives a portion to the partition, and goes on at next. Its queue is empty: it was when it was asked for.
+func (f *fetcher) push(c *cursor, what portion, next int64) {
 	select {
-	case c.p.queue <- set:
+	case c.p.queue <- what:
 	case <-c.p.feed.Done():
 		return
 	}
-	c.next = set.End()
+	c.next = next
 	i := slices.Index(f.order, c)
 	f.order = append(slices.Delete(f.order, i, i+1), c)
 }

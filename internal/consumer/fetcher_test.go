@@ -6,9 +6,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
-
-	"github.com/expensevault/sharedlibrary/internal/recordbatch"
 )
 
 // testFetcher fetches partitions of broker 1, which it never reaches.
@@ -59,18 +56,10 @@ func TestEveryPauseIsWaitedFor(t *testing.T) {
 func TestAPushEndsWithTheSession(t *testing.T) {
 	t.Parallel()
 	f := testFetcher(t, topicPartition{"t", 0})
-	f.push(f.order[0], emptySet(t))
+	f.push(f.order[0], portion{set: nil, offset: 7}, 7)
 	f.s.stopFeed()
-	f.push(f.order[0], emptySet(t))
+	f.push(f.order[0], portion{set: nil, offset: 7}, 7)
 	assert.Len(t, f.order[0].p.queue, 1)
-}
-
-// emptySet is a set of no batch at offset 7.
-func emptySet(t *testing.T) *recordbatch.Reader {
-	t.Helper()
-	set, err := recordbatch.Open(nil, recordbatch.DecodeParams{Topic: "t", Partition: 0, Offset: 7, Aborted: nil, MaxBatchBytes: 1})
-	require.NoError(t, err)
-	return set
 }
 
 func TestAnOutageEndsWithTheSession(t *testing.T) {

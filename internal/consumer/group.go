@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/expensevault/sharedlibrary/internal/backoff"
 	"github.com/expensevault/sharedlibrary/internal/cluster"
 	"github.com/expensevault/sharedlibrary/internal/kerr"
+	"github.com/expensevault/sharedlibrary/internal/lane"
 )
 
 // generation is one membership: what one JoinGroup and SyncGroup led to.
@@ -25,6 +28,9 @@ type generation struct {
 	// watched holds, for the group's leader, how many partitions each topic had when they were assigned; nil for others.
 	watched map[string]int
 }
+
+// metadataLimit is the default of a broker's offset.metadata.max.bytes.
+const metadataLimit = 4096
 
 // member speaks to the group's coordinator. Its calls may be made concurrently, but join and leave.
 type member struct {
@@ -43,6 +49,10 @@ type member struct {
 	// before is, with StartLatest, how many partitions each topic had when Run began; nil until it is known. Owned by join.
 	before map[string]int
 
+	pool          *lane.Pool[record]
+	seed          maphash.Seed // of the lanes' keys
+	metadataLimit atomic.Int32 // of a commit's metadata, in bytes
+
 	mu     sync.Mutex
 	broker int32
 	known  bool
@@ -52,7 +62,12 @@ type member struct {
 }
 
 func newMember(p *Params, log *slog.Logger) *member {
-	return &member{p: p, log: log, out: &outage{log: log}, last: -1, missing: map[string]bool{}, hidden: map[string]bool{}}
+	m := &member{
+		p: p, log: log, out: &outage{log: log}, last: -1, missing: map[string]bool{}, hidden: map[string]bool{},
+		pool: newPool(p), seed: maphash.MakeSeed(),
+	}
+	m.metadataLimit.Store(metadataLimit)
+	return m
 }
 
 const coordinatorDown = "group coordinator"

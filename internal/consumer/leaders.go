@@ -7,7 +7,6 @@ import (
 
 	"github.com/expensevault/sharedlibrary/internal/cluster"
 	"github.com/expensevault/sharedlibrary/internal/kerr"
-	"github.com/expensevault/sharedlibrary/internal/recordbatch"
 )
 
 // refresh looks the leaders up where that is due.
@@ -139,28 +138,28 @@ func (f *fetcher) askOffsets(ctx context.Context, id int32, req request) (map[to
 	return found, nil
 }
 
-// found begins at an offset: an empty set tells the worker, in its turn, that all below is finished.
+// found begins at an offset, which the partition is told in its turn.
 func (f *fetcher) found(c *cursor, offset int64) {
 	if c.reset {
 		if f.s.p.OutOfRange == StopRun {
 			f.s.fail(&OutOfRangeError{Topic: c.p.topic, Partition: c.p.partition, Offset: c.next, Start: offset})
 			return
 		}
-		text := "the group's offset is out of range, going on where the log begins"
-		if offset <= c.next {
-			text = "the group's offset is out of range, beyond the log's end (was the topic created anew?), handling all of the log"
-		}
-		f.s.log.WarnContext(f.s.feed, text, "messaging.destination.name", c.p.topic,
+		f.s.log.WarnContext(f.s.feed, f.resetText(offset <= c.next), "messaging.destination.name", c.p.topic,
 			"messaging.destination.partition.id", c.p.partition, "messaging.kafka.offset", c.next, "start", offset, "skipped", max(0, offset-c.next))
-	}
-	set, err := recordbatch.Open(nil, recordbatch.DecodeParams{
-		Topic: c.p.topic, Partition: c.p.partition, Offset: offset, Aborted: nil, MaxBatchBytes: f.s.p.MaxBatchBytes,
-	})
-	if err != nil { // of nothing
-		f.s.fail(err)
-		return
 	}
 	c.list, c.reset = 0, false
 	f.works(c)
-	f.push(c, set)
+	f.push(c, portion{set: nil, offset: offset}, offset)
+}
+
+// resetText says what became of an offset that is out of range.
+func (f *fetcher) resetText(beyond bool) string {
+	switch {
+	case f.s.p.OutOfRange == ToLatest:
+		return "the group's offset is out of range, going on at the log's end"
+	case beyond:
+		return "the group's offset is out of range, beyond the log's end (was the topic created anew?), handling all of the log"
+	}
+	return "the group's offset is out of range, going on where the log begins"
 }

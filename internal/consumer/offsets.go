@@ -27,7 +27,7 @@ func (s *session) begin(ctx context.Context) {
 		if err == nil {
 			s.m.out.ok(ctx, "committed offsets")
 			for i, p := range ps {
-				p.start(max(starts[i], -1), s.running[p.topicPartition])
+				p.start(starts[i], s.running[p.topicPartition])
 				s.running[p.topicPartition] = p.worked
 			}
 			s.fetcher.add(ps, starts)
@@ -44,8 +44,8 @@ func (s *session) begin(ctx context.Context) {
 	}
 }
 
-// starts is the offset that the group committed for each of the partitions, or [earliestOffset] or [latestOffset].
-func (s *session) starts(ctx context.Context, ps []*partition) ([]int64, error) {
+// starts is what the group committed for each of the partitions, or a position of the offset [earliestOffset] or [latestOffset].
+func (s *session) starts(ctx context.Context, ps []*partition) ([]position, error) {
 	ask := make([]position, len(ps))
 	for i, p := range ps {
 		ask[i] = position{topic: p.topic, partition: p.partition}
@@ -54,13 +54,13 @@ func (s *session) starts(ctx context.Context, ps []*partition) ([]int64, error) 
 	if err != nil {
 		return nil, err
 	}
-	starts, known := make([]int64, len(ps)), map[string]bool(nil)
+	starts, known := make([]position, len(ps)), map[string]bool(nil)
 	for i, p := range ps {
-		if offset, ok := found[p.topicPartition]; ok && offset >= 0 { // some brokers leave out what was never committed
-			starts[i] = offset
+		if pos, ok := found[p.topicPartition]; ok && pos.offset >= 0 { // some brokers leave out what was never committed
+			starts[i] = pos
 			continue
 		}
-		starts[i] = earliestOffset
+		starts[i].offset = earliestOffset
 		if !s.p.StartLatest || int(p.partition) >= s.m.before[p.topic] {
 			continue
 		}
@@ -70,7 +70,7 @@ func (s *session) starts(ctx context.Context, ps []*partition) ([]int64, error) 
 			}
 		}
 		if !known[p.topic] {
-			starts[i] = latestOffset
+			starts[i].offset = latestOffset
 		}
 	}
 	return starts, nil
@@ -83,15 +83,15 @@ func (s *session) topicsWithOffsets(ctx context.Context) (map[string]bool, error
 		return nil, err
 	}
 	topics := map[string]bool{}
-	for tp, offset := range found {
-		if offset >= 0 {
+	for tp, pos := range found {
+		if pos.offset >= 0 {
 			topics[tp.topic] = true
 		}
 	}
 	return topics, nil
 }
 
-func (s *session) committed(ctx context.Context, req request) (map[topicPartition]int64, error) {
+func (s *session) committed(ctx context.Context, req request) (map[topicPartition]position, error) {
 	r, v, err := s.m.call(ctx, cluster.Offsets, req, requestTimeout)
 	if err != nil {
 		return nil, err
@@ -103,12 +103,12 @@ func (s *session) committed(ctx context.Context, req request) (map[topicPartitio
 	if err := s.m.check(code); err != nil {
 		return nil, err
 	}
-	found := make(map[topicPartition]int64, len(ps))
+	found := make(map[topicPartition]position, len(ps))
 	for _, pos := range ps {
 		if err := s.m.check(pos.code); err != nil {
 			return nil, fmt.Errorf("%s/%d: %w", pos.topic, pos.partition, err)
 		}
-		found[topicPartition{pos.topic, pos.partition}] = pos.offset
+		found[topicPartition{pos.topic, pos.partition}] = pos
 	}
 	return found, nil
 }
@@ -116,7 +116,7 @@ func (s *session) committed(ctx context.Context, req request) (map[topicPartitio
 // commitLoop commits what was finished, until the session has ended.
 func (s *session) commitLoop() {
 	for sleep(s.life, s.p.CommitInterval) && !s.isLost() {
-		if err := s.commit(s.life, s.all()); err != nil {
+		if err := s.commitUntil(s.life, s.all(), func(error) bool { return false }); err != nil {
 			if reactionTo(err) != joinAgain { // or SyncGroup is just under way
 				s.m.out.fail(s.life, "commits", err)
 			}
@@ -169,6 +169,9 @@ func (s *session) commitUntil(ctx context.Context, ps []*partition, retriable fu
 	retry := retryPolicy()
 	for n := 0; ; n++ {
 		err := s.commit(ctx, ps)
+		if errors.Is(err, errShorter) && !s.isLost() {
+			continue
+		}
 		if err == nil || errors.Is(err, errRefused) || !retriable(err) || s.isLost() || !retry.Wait(ctx, n) {
 			return err
 		}
@@ -177,6 +180,9 @@ func (s *session) commitUntil(ctx context.Context, ps []*partition, retriable fu
 
 // errRefused is the error of commits of which each will be refused again.
 var errRefused = errors.New("refused for good")
+
+// errShorter is the error of a commit that is to be made again at once, with less metadata.
+var errShorter = errors.New("too much metadata")
 
 // commit tells the coordinator what is finished and was not told yet. Whoever
 // is not a member of this generation any more is refused by it.
@@ -195,9 +201,10 @@ func (s *session) commit(ctx context.Context, parts []*partition) error {
 	s.mu.Unlock()
 	var ps []position
 	byTP := map[topicPartition]*partition{}
+	limit := int(s.m.metadataLimit.Load())
 	for _, p := range parts { // in order, as eachTopic wants them
-		if done, ok := p.position(); ok {
-			ps = append(ps, position{topic: p.topic, partition: p.partition, offset: done, epoch: -1})
+		if pos, ok := p.position(limit); ok {
+			ps = append(ps, pos)
 			byTP[p.topicPartition] = p
 		}
 	}
@@ -224,11 +231,19 @@ func (s *session) commit(ctx context.Context, parts []*partition) error {
 			code = kerr.UnknownServerError
 		}
 		if code == kerr.None {
-			byTP[tp].committed = pos.offset
+			byTP[tp].committed = pos
 			continue
 		}
 		err := fmt.Errorf("commit offset %d of %s: %w", pos.offset, tp, code)
-		if code == kerr.UnknownTopicOrPartition || code == kerr.OffsetMetadataTooLarge || code == kerr.InvalidCommitOffsetSize {
+		switch code { //nolint:exhaustive // only of these another try makes nothing else
+		case kerr.OffsetMetadataTooLarge:
+			if pos.metadata != "" { // the broker's offset.metadata.max.bytes is less than the default
+				s.m.metadataLimit.CompareAndSwap(int32(limit), int32(len(pos.metadata)/2))
+				err = fmt.Errorf("%w, %w", err, errShorter)
+				break
+			}
+			err = fmt.Errorf("%w, %w", err, errRefused)
+		case kerr.UnknownTopicOrPartition, kerr.InvalidCommitOffsetSize:
 			err = fmt.Errorf("%w, %w", err, errRefused)
 		}
 		if first == nil || errors.Is(first, errRefused) {

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"sync/atomic"
 
+	"github.com/expensevault/sharedlibrary/internal/lane"
 	"github.com/expensevault/sharedlibrary/internal/recordbatch"
 )
 
@@ -29,30 +29,44 @@ type partition struct {
 	feed, work    context.Context //nolint:containedctx // as the session's, and ended by them
 	stop, abandon context.CancelFunc
 	started       bool          // owned by begin
-	worked        chan struct{} // closed when the worker is done
+	worked        chan struct{} // closed when no handler runs any more, and none will
 
-	// queue holds at most one fetched set, still compressed; the worker decodes it
-	// batch by batch. Together with the set that is being handled this bounds the memory.
-	queue chan *recordbatch.Reader
-	done  atomic.Int64 // everything below is finished; -1 before the position is known
+	// queue holds at most one fetched set, still compressed; the feeder decodes it as the lanes
+	// have room. Together with the set that is being decoded and what is in the lanes this bounds the memory.
+	queue   chan portion
+	lanes   atomic.Pointer[lane.Partition[record]] // from start on
+	rewound atomic.Bool                            // the position may have gone backwards
 
-	committed int64 // by this member or found at the beginning, -1: none; owned by start, then by whoever commits
+	committed position // by this member or found at the beginning, of offset -1: none; owned by start, then by whoever commits
+}
+
+// portion is what the fetcher hands to a partition: a set of records, or, where that is nil, the offset to go on at.
+type portion struct {
+	set    *recordbatch.Reader
+	offset int64
 }
 
 func newPartition(s *session, tp topicPartition) *partition {
-	p := &partition{topicPartition: tp, s: s, queue: make(chan *recordbatch.Reader, 1), committed: -1, worked: make(chan struct{})}
+	p := &partition{topicPartition: tp, s: s, queue: make(chan portion, 1), worked: make(chan struct{})}
+	p.committed.offset = -1
 	p.feed, p.stop = context.WithCancel(s.feed)
 	p.work, p.abandon = context.WithCancel(s.work)
-	p.done.Store(-1)
 	return p
 }
 
-// start lets a partition's worker run. If an earlier worker's handler still
-// does not return, the new one waits for it: one at a time, whatever happens.
-func (p *partition) start(committed int64, before <-chan struct{}) {
+// start lets a partition be handled. If an earlier worker's handler still
+// does not return, the new ones wait for it: one at a time, whatever happens.
+func (p *partition) start(committed position, before <-chan struct{}) {
 	p.started = true
 	p.committed = committed
-	p.done.Store(committed)
+	batch := 1
+	if p.s.p.Batch != nil {
+		batch = p.s.p.Batch(p.topic)
+	}
+	pool := p.s.m.pool
+	lanes := pool.Open(committed.offset, lane.DecodeAbove(committed.offset, committed.metadata), batch, p)
+	p.lanes.Store(lanes)
+	p.s.p.Control.heed(p)
 	go func() {
 		defer close(p.worked)
 		if before != nil {
@@ -63,7 +77,9 @@ func (p *partition) start(committed int64, before <-chan struct{}) {
 				return
 			}
 		}
-		p.consume()
+		p.feedAll(lanes)
+		pool.Stop(lanes)
+		<-lanes.Drained()
 	}()
 }
 
@@ -75,79 +91,72 @@ func (p *partition) drained() <-chan struct{} {
 	return p.worked
 }
 
-// position is what may be committed: everything below is finished; false when that is not known or committed already.
-func (p *partition) position() (int64, bool) {
-	done := p.done.Load()
-	return done, done >= 0 && done != p.committed
+// position is what may be committed, with metadata of at most limit bytes; false when it is not known, or committed already.
+func (p *partition) position(limit int) (position, bool) {
+	lanes := p.lanes.Load()
+	if lanes == nil {
+		return position{}, false
+	}
+	st := p.s.m.pool.State(lanes, min(limit/2, lane.MostRanges))
+	pos := position{
+		topic: p.topic, partition: p.partition, offset: st.Position, epoch: st.Epoch,
+		metadata: lane.EncodeAbove(st.Position, st.Above, limit),
+	}
+	if pos.offset < 0 || pos.offset < p.committed.offset && !p.rewound.Load() {
+		return position{}, false
+	}
+	return pos, pos.offset != p.committed.offset || pos.metadata != p.committed.metadata
 }
 
-func (p *partition) consume() {
+// at is the lowest offset that is not finished; -1: not known.
+func (p *partition) at() int64 {
+	lanes := p.lanes.Load()
+	if lanes == nil {
+		return -1
+	}
+	return p.s.m.pool.State(lanes, 0).Position
+}
+
+// feedAll decodes what was fetched into the lanes, until the partition is stopped.
+func (p *partition) feedAll(lanes *lane.Partition[record]) {
 	for {
 		select {
 		case <-p.feed.Done():
 			return
-		case set := <-p.queue:
+		case next := <-p.queue:
 			p.s.fetcher.room()
-			if !p.handleSet(set) {
+			if !p.feedOne(lanes, next) {
 				return
 			}
 		}
 	}
 }
 
-// handleSet handles what a set holds; false when the worker has to end.
-func (p *partition) handleSet(set *recordbatch.Reader) bool {
-	most := 1
-	if p.s.p.Batch != nil {
-		most = max(1, p.s.p.Batch(p.topic))
-	}
-	for end := false; !end; {
-		w := Work{Records: nil, Attempt: 1, State: nil, Guard: p}
-		for len(w.Records) < most && !end {
-			rec, err := set.Next()
-			switch {
-			case errors.Is(err, io.EOF):
-				end = true
-			case err != nil:
-				p.s.fail(wrap("decode", err))
-				return false
-			default:
-				w.Records = append(w.Records, rec)
-			}
-		}
-		if len(w.Records) > 0 && !p.handleWork(&w) {
+// feedOne takes one portion; false when the partition is stopped.
+func (p *partition) feedOne(lanes *lane.Partition[record], next portion) bool {
+	pool := p.s.m.pool
+	if next.set == nil {
+		if !pool.Rewind(p.feed, lanes, next.offset) {
 			return false
 		}
-		p.done.Store(set.Position())
+		p.rewound.Store(true)
+		return true
 	}
-	return true
-}
-
-// handleWork returns when the work is finished; false when the worker has to end.
-func (p *partition) handleWork(w *Work) bool {
-	for p.s.pulse.wait(p.feed) {
-		err := p.handle(w)
-		var again *Again
-		switch {
-		case err == nil:
+	for {
+		tasks, err := p.decode(next.set)
+		if !pool.Feed(p.feed, lanes, tasks, next.set.Position()) {
+			return false
+		}
+		if errors.Is(err, io.EOF) {
 			return true
-		case errors.As(err, &again):
-			if again.Done > 0 {
-				p.done.Store(w.Records[again.Done-1].Offset + 1)
-				w.Records = w.Records[again.Done:]
-			}
-			w.Attempt++
-			if !sleep(p.feed, again.After) {
-				return false
-			}
-		default:
-			if p.work.Err() == nil {
-				p.s.fail(fmt.Errorf("consumer: handle offset %d of %s: %w", w.Records[0].Offset, p, err))
+		}
+		if err != nil {
+			if pool.Settled(p.feed, lanes) { // what lies before counts
+				p.s.fail(wrap("decode", err))
 			}
 			return false
 		}
 	}
-	return false
 }
 
 // Owned implements [Guard].
@@ -155,24 +164,3 @@ func (p *partition) Owned(ctx context.Context) bool { return p.s.pulse.wait(ctx)
 
 // Draining implements [Guard].
 func (p *partition) Draining() bool { return p.feed.Err() != nil }
-
-func (p *partition) handle(w *Work) (err error) {
-	returned := false
-	rec := w.Records[0]
-	defer func() {
-		v := recover()
-		if v == nil && !returned { // nobody would hear an error: the goroutine ends here
-			p.s.fail(fmt.Errorf("consumer: handle offset %d of %s/%d: the handler ended its goroutine (runtime.Goexit); it has to return", rec.Offset, rec.Topic, rec.Partition))
-		}
-		if v != nil {
-			err = &PanicError{Value: v, Stack: debug.Stack()}
-			p.s.log.ErrorContext(p.work, "handler panicked", "error", err, "messaging.destination.name", rec.Topic,
-				"messaging.destination.partition.id", rec.Partition, "messaging.kafka.offset", rec.Offset, "exception.stacktrace", string(debug.Stack()))
-		}
-	}()
-	ctx, cancel := context.WithCancel(p.work)
-	defer cancel()
-	err = p.s.p.Handle(ctx, w)
-	returned = true
-	return err
-}

@@ -225,7 +225,7 @@ func (s *session) drain(ps []*partition, limit time.Duration) {
 		case <-p.drained():
 		default:
 			s.log.ErrorContext(s.life, "the handler goes on although its context has ended; its record will be handled again",
-				"messaging.destination.name", p.topic, "messaging.destination.partition.id", p.partition, "messaging.kafka.offset", p.done.Load())
+				"messaging.destination.name", p.topic, "messaging.destination.partition.id", p.partition, "messaging.kafka.offset", p.at())
 		}
 	}
 }

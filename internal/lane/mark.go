@@ -22,7 +22,9 @@ type epochFrom struct {
 const leastSlots, mostSlotsKept = 64, 1 << 13
 
 // reset begins at an offset: everything below is finished.
-func (m *Mark) reset(next int64) { *m = Mark{next: next, first: m.first, count: 0, slots: m.slots, epochs: nil} }
+func (m *Mark) reset(next int64) {
+	*m = Mark{next: next, first: m.first, count: 0, slots: m.slots, epochs: nil}
+}
 
 // add takes an offset, which is greater than those before, and returns what finish wants.
 func (m *Mark) add(offset int64, epoch int32) uint64 {

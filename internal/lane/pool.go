@@ -66,10 +66,10 @@ func NewPool[T any](p Params[T]) *Pool[T] {
 	return pool
 }
 
-// Open begins a partition; see [Scheduler.Open].
+// Open begins a partition; see [Scheduler.Open]. Its runs carry the tag.
 func (p *Pool[T]) Open(position int64, earlier []Range, batch int, tag any) *Partition[T] {
 	part := p.s.Open(position, earlier, batch)
-	part.Tag = tag
+	part.tag = tag
 	return part
 }
 
@@ -83,6 +83,13 @@ func (p *Pool[T]) Feed(ctx context.Context, part *Partition[T], tasks []Task[T],
 	p.s.Add(part, tasks, next)
 	p.wake()
 	return true
+}
+
+// Settled waits until nothing of a partition is in flight. False when ctx ends before, or the partition is stopped.
+func (p *Pool[T]) Settled(ctx context.Context, part *Partition[T]) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.await(ctx, part, func() bool { return part.records == 0 })
 }
 
 // Rewind waits until nothing of a partition is in flight, and has it go on at any offset.

@@ -100,8 +100,11 @@ func TestPoolHelpsWhenFewWorkersGetStuck(t *testing.T) {
 func TestPoolParksWithoutAWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
+		var mu sync.Mutex
 		var got []string
 		p := newTestPool(roomy, 1, func(r Run[string]) Verdict {
+			mu.Lock()
+			defer mu.Unlock()
 			got = append(got, fmt.Sprintf("%s%d#%d %s", r.Head.Value, r.Head.Offset, r.Head.Attempt, time.Since(begin)))
 			if r.Head.Value == "x" && r.Head.Attempt < 3 {
 				return Verdict{Again: true, After: time.Duration(r.Head.Attempt) * time.Second}
@@ -113,6 +116,7 @@ func TestPoolParksWithoutAWorker(t *testing.T) {
 		synctest.Wait()
 		assert.Equal(t, State{Position: 0, Epoch: -1, Above: []Range{{1, 2}, {3, 4}}, InFlight: 2, Running: 0}, p.State(a, 9))
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		assert.Equal(t, []string{"x0#1 0s", "y1#1 0s", "-3#1 0s", "x0#2 1s", "x0#3 3s", "x2#1 3s", "x2#2 4s", "x2#3 6s"}, got)
 		assert.EqualValues(t, 4, p.State(a, 0).Position)
 		finish(t, p, a)

@@ -49,9 +49,12 @@ func (r Run[T]) Tasks() iter.Seq2[int, *Task[T]] {
 	}
 }
 
+// Tag is what the caller gave the run's partition.
+func (r Run[T]) Tag() any { return r.Head.part.tag }
+
 // Partition is one partition's lanes.
 type Partition[T any] struct {
-	Tag any // the caller's
+	tag any
 
 	batch   int
 	mark    Mark

@@ -57,6 +57,8 @@ type Reader struct {
 	rest    []byte // whole batches, checked by Open
 	end     int64
 	pos     int64
+	room    []protocol.Header // for those to come
+	names   []string          // of the last record's headers
 	aborted []Aborted
 	active  map[int64]struct{} // producers in the middle of an aborted transaction
 
@@ -77,6 +79,9 @@ const (
 	maxHeaders      = 1 << 16 // of one record: 2 bytes on the wire become 40 in memory
 	defaultMaxBatch = 16 << 20
 	abortMarker     = 0
+
+	headersAtOnce = 256 // that are allocated
+	namesKept     = 16
 )
 
 // header is a batch's header.
@@ -180,24 +185,33 @@ func (r *Reader) Position() int64 { return r.pos }
 // Next returns the next record, io.EOF behind the last one, or a [*BatchError],
 // which it then repeats.
 func (r *Reader) Next() (*Record, error) {
+	rec := new(Record)
+	if err := r.Read(rec); err != nil {
+		return nil, err
+	}
+	return rec, nil
+}
+
+// Read is Next into rec, which it overwrites.
+func (r *Reader) Read(rec *Record) error {
 	for r.err == nil {
 		if r.left > 0 {
-			rec, err := r.record()
+			found, err := r.record(rec)
 			if err != nil {
 				r.err = r.fail(r.head.base, err)
 				break
 			}
 			r.left--
-			if rec != nil {
+			if found {
 				r.pos = rec.Offset + 1
 			}
 			if r.left == 0 && len(r.body) == 0 {
 				r.pos = max(r.pos, r.head.last()+1)
 			}
-			if rec == nil { // below the position
+			if !found { // below the position
 				continue
 			}
-			return rec, nil
+			return nil
 		}
 		if len(r.body) > 0 {
 			r.err = r.fail(r.head.base, fmt.Errorf("%w: %d bytes behind the last record", ErrMalformed, len(r.body)))
@@ -205,7 +219,7 @@ func (r *Reader) Next() (*Record, error) {
 		}
 		r.err = r.batch()
 	}
-	return nil, r.err
+	return r.err
 }
 
 // batch goes on to the next batch that has something to deliver.
@@ -270,12 +284,12 @@ func isAbortMarker(h *header) bool {
 	return !f.bad && len(key) >= 4 && binary.BigEndian.Uint16(key[2:]) == abortMarker
 }
 
-// record reads one record; nil when it lies below the fetch offset, or, as it must not, below what was delivered before.
-func (r *Reader) record() (*Record, error) {
+// record reads one record; false when it lies below the fetch offset, or, as it must not, below what was delivered before.
+func (r *Reader) record(rec *Record) (bool, error) {
 	f := fields{b: r.body}
 	size := f.length()
 	if f.bad || size > len(f.b) {
-		return nil, fmt.Errorf("%w: a record ends behind the batch", ErrMalformed)
+		return false, fmt.Errorf("%w: a record ends behind the batch", ErrMalformed)
 	}
 	r.body = f.b[size:]
 	f.b = f.b[:size:size]
@@ -283,21 +297,21 @@ func (r *Reader) record() (*Record, error) {
 	timeDelta := f.varint()
 	delta := f.varint()
 	if f.bad || delta <= int64(r.delta) || delta > int64(r.head.lastDelta) {
-		return nil, fmt.Errorf("%w: offset delta %d after %d, last %d", ErrMalformed, delta, r.delta, r.head.lastDelta)
+		return false, fmt.Errorf("%w: offset delta %d after %d, last %d", ErrMalformed, delta, r.delta, r.head.lastDelta)
 	}
 	r.delta = int32(delta)
 	offset := r.head.base + delta
 	if offset < r.pos {
-		return nil, nil //nolint:nilnil // documented above
+		return false, nil
 	}
-	rec := &Record{
+	*rec = Record{
 		Topic: r.params.Topic, Partition: r.params.Partition, LeaderEpoch: r.head.epoch, Offset: offset,
-		Timestamp: r.time(timeDelta), Key: f.bytes(), Value: f.bytes(), Headers: f.headers(),
+		Timestamp: r.time(timeDelta), Key: f.bytes(), Value: f.bytes(), Headers: r.headers(&f),
 	}
 	if f.bad || len(f.b) > 0 {
-		return nil, fmt.Errorf("%w: record at offset %d", ErrMalformed, offset)
+		return false, fmt.Errorf("%w: record at offset %d", ErrMalformed, offset)
 	}
-	return rec, nil
+	return true, nil
 }
 
 func (r *Reader) time(delta int64) time.Time {
@@ -380,7 +394,8 @@ func (f *fields) bytes() []byte {
 	return v
 }
 
-func (f *fields) headers() []protocol.Header {
+// headers reads a record's headers. Successive records share the memory of their headers, and the names, which are mostly the same.
+func (r *Reader) headers(f *fields) []protocol.Header {
 	n := f.varint()
 	if f.bad || n < 0 || n > maxHeaders || n > int64(len(f.b)/2) {
 		f.bad = true
@@ -389,13 +404,31 @@ func (f *fields) headers() []protocol.Header {
 	if n == 0 {
 		return nil
 	}
-	hs := make([]protocol.Header, n)
+	if int(n) > len(r.room) {
+		r.room = make([]protocol.Header, max(int(n), min(headersAtOnce, int(n)*(int(r.left)+1))))
+	}
+	hs := r.room[:n:n]
+	r.room = r.room[n:]
 	for i := range hs {
 		key := f.bytes()
 		if key == nil { // a header has a key, be it empty
 			f.bad = true
 		}
-		hs[i] = protocol.Header{Key: string(key), Value: f.bytes()}
+		hs[i] = protocol.Header{Key: r.name(i, key), Value: f.bytes()}
 	}
 	return hs
+}
+
+// name is a string of a header's name: the one that the record before has in the same place, if that is the same.
+func (r *Reader) name(place int, key []byte) string {
+	if place >= namesKept {
+		return string(key)
+	}
+	for len(r.names) <= place {
+		r.names = append(r.names, "")
+	}
+	if r.names[place] != string(key) {
+		r.names[place] = string(key)
+	}
+	return r.names[place]
 }

@@ -2,6 +2,8 @@
 package recordbatch
 
 import (
+	"bytes"
+	"slices"
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol"
@@ -18,4 +20,24 @@ type Record struct {
 	Key         []byte // nil: no key
 	Value       []byte // nil: a tombstone
 	Headers     []protocol.Header
+}
+
+// Clone returns the record with memory of its own.
+func (r *Record) Clone() Record {
+	c := *r
+	c.Key, c.Value = bytes.Clone(r.Key), bytes.Clone(r.Value)
+	c.Headers = slices.Clone(r.Headers)
+	for i := range c.Headers {
+		c.Headers[i].Value = bytes.Clone(c.Headers[i].Value)
+	}
+	return c
+}
+
+// Size is about how much memory the record refers to.
+func (r *Record) Size() int {
+	n := len(r.Key) + len(r.Value)
+	for i := range r.Headers {
+		n += 40 + len(r.Headers[i].Value)
+	}
+	return n
 }

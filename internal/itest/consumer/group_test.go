@@ -97,7 +97,7 @@ func (k *kafka) stream(t *testing.T, topic string, partitions int32) (stop func(
 	go func() {
 		n := 0
 		for ; ctx.Err() == nil; n++ {
-			rec := &kgo.Record{Topic: topic, Partition: int32(n) % partitions, Value: fmt.Append(nil, n)}
+			rec := &kgo.Record{Topic: topic, Partition: int32(n) % partitions, Key: []byte("k"), Value: fmt.Append(nil, n)}
 			if err := cl.ProduceSync(context.WithoutCancel(ctx), rec).FirstErr(); err != nil {
 				t.Error(err)
 				break
