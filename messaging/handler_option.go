@@ -25,7 +25,7 @@ func (o retryOption) applySubscriber(s *subscriberOptions) { s.retry = retryPoli
 // WithRetry sets how often a record is tried before it goes to the dead-letter
 // topic, the first time included, and the pauses between: each is twice the
 // last, from shortest to longest, less up to a half of itself at random. The
-// record's partition waits meanwhile, so that its order is kept.
+// record's key waits meanwhile, and no other, so that its order is kept.
 //
 // The default is 5 attempts with pauses from 250 ms to 10 s: about 3 seconds in
 // all. One attempt is no retry. Less, or a longest below shortest, is an error of

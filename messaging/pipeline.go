@@ -84,7 +84,8 @@ func (p *pipeline) handle(ctx context.Context, w *consumer.Work) error {
 	}
 	if f.permanent || w.Attempt >= policy.attempts {
 		letter := newDeadLetter(p.deadLetterTopics[rec.Topic], p.group, rec, &f, time.Now())
-		before.letter, before.attrs = &letter, append(attrs, slog.String("dead_letter.topic", letter.Topic))
+		attrs = append(attrs, slog.String("dead_letter.topic", letter.Topic))
+		before.letter, before.attrs = &letter, attrs
 		return p.deadLetter(ctx, w, before)
 	}
 	pause := policy.pauses.Pause(w.Attempt - 1)

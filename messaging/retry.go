@@ -33,7 +33,7 @@ func (e *permanentError) Unwrap() error { return e.err }
 
 // RetryAfter asks for a pause of d before the next attempt in place of the
 // handler's own, for example when a service that it calls has named one. The
-// attempt counts as any other, and the partition waits for as long; a d of zero
+// attempt counts as any other, and the record's key waits for as long; a d of zero
 // or less is no pause. The error reads and unwraps as err. RetryAfter(d, nil) is
 // nil; with a [Permanent] error inside it has no effect.
 func RetryAfter(d time.Duration, err error) error {

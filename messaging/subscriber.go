@@ -20,12 +20,20 @@ import (
 //     is acknowledged. Only then is its offset committed, and never that of a
 //     partition that the group has meanwhile given to another member. What was
 //     finished but not yet committed when a process dies is handled again.
-//   - The records of a partition are handled one after the other, in order; and
-//     so those of a key. Partitions are handled in parallel.
-//   - A handler that fails is tried again, see [WithRetry], while its partition
-//     waits. What still fails, fails as [Permanent], or cannot be decoded goes to
-//     the dead-letter topic, see [WithDeadLetterTopic], and the partition goes on.
-//   - While a dead letter cannot be written, its partition waits; nothing is lost.
+//   - The records of a key are handled one after the other, in order. Those of
+//     different keys are handled in parallel, in one partition too, see
+//     [WithConcurrency]; records without a key have no order.
+//   - A handler that fails is tried again, see [WithRetry], while its key
+//     waits and the others go on. What still fails, fails as [Permanent], or cannot be decoded goes to
+//     the dead-letter topic, see [WithDeadLetterTopic], and the key goes on.
+//   - While a dead letter cannot be written, its key waits; nothing is lost.
+//
+// A partition has one offset in the group: below it everything is finished. While
+// a key waits, what other keys have finished above it stands in the
+// metadata of the committed offset, up to 4 KB of it, so that after a crash or a rebalance it is not
+// handled again. Clients of another kind in the same group leave it alone. A key
+// can wait until its own records behind it take some MB, or 131,072 of its partition
+// were finished meanwhile; then the partition waits with it.
 //
 // A dead letter has key, value and headers byte for byte, and in headers of its
 // own, all text: dlt-original-topic, -partition, -offset, -timestamp and
@@ -56,7 +64,7 @@ func NewSubscriber(cfg Config, group string, mux *Mux, opts ...SubscriberOption)
 	o := subscriberOptions{
 		retry: defaultRetry(), deadLetterTopic: defaultDeadLetterTopic,
 		sessionTimeout: defaultSessionTimeout, drainTimeout: defaultDrainTimeout,
-		maxBatchBytes: defaultMaxBatchBytes,
+		maxBatchBytes: defaultMaxBatchBytes, concurrency: defaultConcurrency,
 	}
 	for _, opt := range opts {
 		opt.applySubscriber(&o)
@@ -73,10 +81,7 @@ func NewSubscriber(cfg Config, group string, mux *Mux, opts ...SubscriberOption)
 	case o.maxBatchBytes < 1 || o.maxBatchBytes > mostBatchBytes:
 		return nil, fmt.Errorf("messaging: WithMaxBatchBytes(%d): give 1 to %d", o.maxBatchBytes, mostBatchBytes)
 	}
-	if err := checkBalancers(o.balancers); err != nil {
-		return nil, err
-	}
-	if err := o.retry.validate(); err != nil {
+	if err := errors.Join(checkBalancers(o.balancers), o.retry.validate(), o.validateFlow()); err != nil {
 		return nil, err
 	}
 	s := &Subscriber{cfg: &cfg, group: group, opts: o, deliver: pipeline{
@@ -156,7 +161,7 @@ func (s *Subscriber) Run(ctx context.Context) error {
 		deliver.log.WarnContext(ctx, "A dead letter was not acknowledged when the subscriber stopped", "error", closeErr)
 	}
 	if err != nil {
-		return fmt.Errorf("messaging: the subscriber of group %q: %w%s", s.group, classify(err), s.batchAdvice(err))
+		return fmt.Errorf("messaging: the subscriber of group %q: %w%s", s.group, engineError(err), s.batchAdvice(err))
 	}
 	return nil
 }
@@ -187,6 +192,8 @@ func (s *Subscriber) engineParams(conns *cluster.Cluster, deliver *pipeline) con
 		DrainTimeout:     max(s.opts.drainTimeout, 1), // zero is the engine's own default
 		MaxBatchBytes:    s.opts.maxBatchBytes,
 		StartLatest:      s.opts.startLatest,
+		OutOfRange:       s.opts.outOfRange.engine(),
+		Concurrency:      s.opts.concurrency,
 		Handle:           deliver.handle,
 	}
 }

@@ -27,6 +27,8 @@ type subscriberOptions struct {
 	drainTimeout    time.Duration
 	maxBatchBytes   int
 	startLatest     bool
+	concurrency     int
+	outOfRange      OutOfRange
 }
 
 type subscriberOption func(*subscriberOptions)
@@ -41,7 +43,7 @@ func (f subscriberOption) applySubscriber(o *subscriberOptions) { f(o) }
 //
 // The subscriber creates no topic. Create this one too, for example with
 // EnsureTopics, and let the service write to it: while a dead letter
-// cannot be written, its partition waits.
+// cannot be written, the record's key waits.
 func WithDeadLetterTopic(template string) SubscriberOption {
 	return subscriberOption(func(o *subscriberOptions) { o.deadLetterTopic = template })
 }

@@ -39,7 +39,7 @@ func newPool(p *Params) *lane.Pool[record] {
 		NewHandler: func() func(lane.Run[record]) lane.Verdict {
 			w := &Work{} //nolint:exhaustruct // filled in for each attempt
 			return func(run lane.Run[record]) lane.Verdict {
-				return run.Tag().(*partition).attempt(run, w) //nolint:forcetypeassert,errcheck // no other tag is given
+				return run.Tag().(*partition).attempt(run, w) //nolint:forcetypeassert // no other tag is given
 			}
 		},
 		Detach: func(r *record) { r.rec = r.rec.Clone() },

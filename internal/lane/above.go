@@ -28,8 +28,8 @@ func EncodeAbove(position int64, above []Range, limit int) string {
 	bare, last := len(b), position
 	for _, r := range above {
 		n := len(b)
-		b = binary.AppendUvarint(b, uint64(r.From-last))
-		b = binary.AppendUvarint(b, uint64(r.To-r.From))
+		b = binary.AppendUvarint(b, uint64(r.From-last)) //nolint:gosec // in order
+		b = binary.AppendUvarint(b, uint64(r.To-r.From)) //nolint:gosec // not empty
 		if len(b) > room {
 			b = b[:n]
 			break

@@ -7,7 +7,7 @@ type Range struct{ From, To int64 }
 // is not is the watermark. It takes 8 bytes for each offset between that and the highest.
 type Mark struct {
 	next   int64 // everything below was added, or is not there
-	first  uint64
+	first  int
 	count  int
 	slots  []int64 // a ring; offset<<1, and 1 when finished. Its length is a power of two
 	epochs []epochFrom
@@ -27,30 +27,30 @@ func (m *Mark) reset(next int64) {
 }
 
 // add takes an offset, which is greater than those before, and returns what finish wants.
-func (m *Mark) add(offset int64, epoch int32) uint64 {
+func (m *Mark) add(offset int64, epoch int32) int {
 	if m.count == len(m.slots) {
 		grown := make([]int64, max(leastSlots, 2*len(m.slots)))
 		for i := range m.count {
-			grown[(m.first+uint64(i))&uint64(len(grown)-1)] = *m.slot(m.first + uint64(i))
+			grown[(m.first+i)&(len(grown)-1)] = *m.slot(m.first + i)
 		}
 		m.slots = grown
 	}
 	if n := len(m.epochs); n == 0 || m.epochs[n-1].epoch != epoch {
 		m.epochs = append(m.epochs, epochFrom{offset, epoch})
 	}
-	seq := m.first + uint64(m.count)
+	seq := m.first + m.count
 	m.count++
 	*m.slot(seq) = offset << 1
 	m.next = offset + 1
 	return seq
 }
 
-func (m *Mark) slot(seq uint64) *int64 { return &m.slots[seq&uint64(len(m.slots)-1)] }
+func (m *Mark) slot(seq int) *int64 { return &m.slots[seq&(len(m.slots)-1)] }
 
 // skip notes that nothing is to come below next.
 func (m *Mark) skip(next int64) { m.next = max(m.next, next) }
 
-func (m *Mark) finish(seq uint64) {
+func (m *Mark) finish(seq int) {
 	*m.slot(seq) |= 1
 	for m.count > 0 && *m.slot(m.first)&1 == 1 {
 		m.first++
@@ -85,7 +85,7 @@ func (m *Mark) above(limit int) []Range {
 	var rs []Range
 	in := false
 	for i := range m.count {
-		v := *m.slot(m.first + uint64(i))
+		v := *m.slot(m.first + i)
 		switch finished := v&1 == 1; {
 		case finished && !in:
 			if len(rs) == limit {

@@ -41,13 +41,13 @@ func TestMarkOfGaps(t *testing.T) {
 func TestMarkAgainstAModel(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(8) {
-		rnd := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test
+		rnd := rand.New(rand.NewPCG(seed, 1))
 		var m Mark
 		m.reset(0)
 		type added struct {
 			offset int64
 			epoch  int32
-			seq    uint64
+			seq    int
 			done   bool
 		}
 		var all []*added

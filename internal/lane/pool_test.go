@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -49,7 +50,7 @@ func TestPoolUsesAllWorkersAndNoMore(t *testing.T) {
 			now++
 			most = max(most, now)
 			mu.Unlock()
-			time.Sleep(5 * time.Millisecond)
+			<-time.After(5 * time.Millisecond)
 			mu.Lock()
 			now--
 			mu.Unlock()
@@ -61,7 +62,7 @@ func TestPoolUsesAllWorkersAndNoMore(t *testing.T) {
 		require.True(t, p.Feed(t.Context(), b, tasks(0, keys(250)...), 250))
 		synctest.Wait()
 		for p.State(a, 0).Position+p.State(b, 0).Position < 500 {
-			time.Sleep(time.Millisecond)
+			<-time.After(time.Millisecond)
 		}
 		assert.Equal(t, 50, most)
 		assert.LessOrEqual(t, time.Since(begin), 52*time.Millisecond, "500 of 5 ms each, by 50 workers")
@@ -88,7 +89,7 @@ func TestPoolHelpsWhenFewWorkersGetStuck(t *testing.T) {
 		p.Feed(t.Context(), a, tasks(500, keys(procs+8)...), 500+int64(procs+8))
 		synctest.Wait()
 		assert.Len(t, entered, procs, "by now")
-		time.Sleep(2 * time.Millisecond)
+		<-time.After(2 * time.Millisecond)
 		synctest.Wait()
 		assert.Len(t, entered, procs+8)
 		close(stuck)
@@ -115,7 +116,7 @@ func TestPoolParksWithoutAWorker(t *testing.T) {
 		p.Feed(t.Context(), a, tasks(0, "x", "y", "x", "-"), 4)
 		synctest.Wait()
 		assert.Equal(t, State{Position: 0, Epoch: -1, Above: []Range{{1, 2}, {3, 4}}, InFlight: 2, Running: 0}, p.State(a, 9))
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		synctest.Wait()
 		assert.Equal(t, []string{"x0#1 0s", "y1#1 0s", "-3#1 0s", "x0#2 1s", "x0#3 3s", "x2#1 3s", "x2#2 4s", "x2#3 6s"}, got)
 		assert.EqualValues(t, 4, p.State(a, 0).Position)
@@ -245,12 +246,16 @@ func TestPoolLosesAWorkerToGoexit(t *testing.T) {
 func TestPoolKeepsItsPromises(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(20) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { promises(t, seed) }) })
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { promises(t, seed) })
+		})
 	}
 }
 
 func promises(t *testing.T, seed uint64) {
-	rnd := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // a test
+	t.Helper()
+	rnd := rand.New(rand.NewPCG(seed, 2))
 	var mu sync.Mutex
 	type key struct {
 		part *Partition[string]
@@ -281,7 +286,7 @@ func promises(t *testing.T, seed uint64) {
 		assert.Equal(t, attempts[part][r.Head.Offset], r.Head.Attempt)
 		mu.Unlock()
 		if slow > 0 {
-			time.Sleep(slow * time.Duration(intn(5)))
+			<-time.After(slow * time.Duration(intn(5)))
 		}
 		v := Verdict{}
 		if intn(failing) == 0 {
@@ -342,7 +347,7 @@ func promises(t *testing.T, seed uint64) {
 				}
 			}
 			for i != 2 && p.State(part, 0).Position < next {
-				time.Sleep(time.Millisecond)
+				<-time.After(time.Millisecond)
 			}
 		})
 	}
@@ -381,7 +386,7 @@ func promises(t *testing.T, seed uint64) {
 
 func BenchmarkPool(b *testing.B) {
 	for _, concurrency := range []int{1, 16, 256} {
-		b.Run(fmt.Sprint(concurrency), func(b *testing.B) {
+		b.Run(strconv.Itoa(concurrency), func(b *testing.B) {
 			p := newTestPool(Limits{Records: 4096, Bytes: 1 << 20, Ahead: 1 << 17, TotalBytes: 1 << 22}, concurrency, func(Run[string]) Verdict { return Verdict{} })
 			a := p.Open(0, nil, 1, nil)
 			b.ReportAllocs()

@@ -26,7 +26,7 @@ type Task[T any] struct {
 	Attempt int    // from 1; kept by the scheduler
 
 	part *Partition[T]
-	seq  uint64
+	seq  int
 	next *Task[T] // behind it in its lane
 	link *Task[T] // behind it in the partition's ready queue
 	run  int      // how many are handed out together with it, once they were; 0: not yet
@@ -362,7 +362,7 @@ func (h parked[T]) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
 func (h parked[T]) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 
 // Push implements [heap.Interface].
-func (h *parked[T]) Push(x any) { *h = append(*h, x.(*Task[T])) } //nolint:forcetypeassert,errcheck // nothing else is pushed
+func (h *parked[T]) Push(x any) { *h = append(*h, x.(*Task[T])) } //nolint:forcetypeassert // nothing else is pushed
 
 // Pop implements [heap.Interface].
 func (h *parked[T]) Pop() any {

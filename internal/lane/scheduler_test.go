@@ -99,10 +99,10 @@ func (s *script) run(line string) string {
 		r, ok := s.out[w[1]]
 		require.True(s.t, ok, "%s is not out", w[1])
 		delete(s.out, w[1])
-		switch {
-		case w[0] == "done":
+		switch w[0] {
+		case "done":
 			s.s.Finish(r)
-		case w[0] == "leave":
+		case "leave":
 			s.s.Leave(r)
 		default:
 			skip := 0
