@@ -157,20 +157,3 @@ func (l *lines) Write(b []byte) (int, error) {
 	l.n++
 	return len(b), nil
 }
-
-func TestOnlyWhatIsNewIsCommitted(t *testing.T) {
-	t.Parallel()
-	s := testFetcher(t, topicPartition{"t", 0}).s
-	p := s.owned[topicPartition{"t", 0}]
-	_, ok := p.position()
-	assert.False(t, ok, "it does not know where the group stands")
-	p.started = true
-	p.committed = 5
-	p.done.Store(5)
-	_, ok = p.position()
-	assert.False(t, ok, "there is nothing new")
-	p.done.Store(6)
-	offset, ok := p.position()
-	assert.True(t, ok)
-	assert.EqualValues(t, 6, offset)
-}
