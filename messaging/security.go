@@ -27,6 +27,7 @@ func (c Config) clusterParams(log *slog.Logger) (cluster.Params, error) {
 		Wire:           wire.Params{ClientID: c.ClientID, TLS: nil, SASL: nil, DialTimeout: dialTimeout, Dial: nil},
 		RequestTimeout: c.RequestTimeout,
 		Logger:         log,
+		Credential:     c.credential(),
 	}
 	if c.usesTLS() {
 		cfg, err := c.tlsConfig(log)

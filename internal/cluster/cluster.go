@@ -40,15 +40,14 @@ const (
 // Any stands for whichever broker answers.
 const Any int32 = -1
 
-// authPause is how long a refusal of our credentials is believed: at most three tries a minute.
-const authPause = 20 * time.Second
-
 // Params is what New needs.
 type Params struct {
 	Seeds          []string // host:port
 	Wire           wire.Params
 	RequestTimeout time.Duration // of requests whose caller names none
 	Logger         *slog.Logger
+	// Credential tells what the brokers would be shown now from what they were shown before; nil: it never changes.
+	Credential func() uint64
 }
 
 // Cluster is safe for concurrent use.
@@ -61,11 +60,8 @@ type Cluster struct {
 	conns   map[connKey]*slot
 	retired []*wire.Conn       // replaced, and perhaps with answers to come
 	failed  map[string]failure // addresses that could not be dialled the last time
-}
-
-type failure struct {
-	at  time.Time
-	err error
+	proven  bool               // a broker has accepted us
+	good    uint64             // the credential that was accepted last
 }
 
 type connKey struct {
@@ -102,7 +98,24 @@ func (c *Cluster) Do(ctx context.Context, broker int32, lane Lane, msg protocol.
 
 // Conn returns a live connection to a broker, dialling where there is none.
 // For [Any] the brokers that are known are tried in random order, then the seeds.
+// Where credentials that have been good are refused it waits a little: they may be about to be replaced.
 func (c *Cluster) Conn(ctx context.Context, broker int32, lane Lane) (*wire.Conn, error) {
+	for {
+		conn, err := c.tryConn(ctx, broker, lane)
+		if err == nil || !c.hope(err) {
+			return conn, err
+		}
+		timer := time.NewTimer(hopePause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, err
+		}
+	}
+}
+
+func (c *Cluster) tryConn(ctx context.Context, broker int32, lane Lane) (*wire.Conn, error) {
 	if broker != Any {
 		addr, ok := c.addr(broker)
 		if !ok {
@@ -220,7 +233,8 @@ func (c *Cluster) current(s *slot) (*wire.Conn, error) {
 
 // connect dials, unless the address has refused our credentials not long ago.
 func (c *Cluster) connect(ctx context.Context, addr string) (*wire.Conn, error) {
-	if err := c.refusal(addr); err != nil {
+	credential := c.credential()
+	if err := c.refusal(addr, credential); err != nil {
 		return nil, err
 	}
 	conn, err := wire.Dial(ctx, &c.params.Wire, addr)
@@ -228,10 +242,11 @@ func (c *Cluster) connect(ctx context.Context, addr string) (*wire.Conn, error) 
 	defer c.mu.Unlock()
 	if err == nil {
 		delete(c.failed, addr)
+		c.proven, c.good = true, credential
 		return conn, nil
 	}
 	if ctx.Err() == nil {
-		c.failed[addr] = failure{at: time.Now(), err: err}
+		c.failed[addr] = c.failed[addr].next(time.Now(), err, credential)
 	}
 	return nil, err
 }
@@ -248,18 +263,6 @@ func (c *Cluster) slot(key connKey) (*slot, error) {
 		c.conns[key] = s
 	}
 	return s, nil
-}
-
-// refusal repeats an address's last AuthError for a while, so that wrong
-// credentials do not hammer the brokers and lock the account.
-func (c *Cluster) refusal(addr string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f := c.failed[addr]
-	if _, ok := errors.AsType[*wire.AuthError](f.err); ok && time.Since(f.at) < authPause {
-		return f.err
-	}
-	return nil
 }
 
 // Close ends every connection and answers what is pending. It does not wait

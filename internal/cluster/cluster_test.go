@@ -52,21 +52,6 @@ func TestWhoFailedIsAskedLast(t *testing.T) {
 	})
 }
 
-// TestRefusalIsBelievedForAWhile, of the address that refused.
-func TestRefusalIsBelievedForAWhile(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		c := New(Params{Seeds: []string{"a:1"}, Wire: wire.Params{DialTimeout: time.Second}})
-		defer c.Close()
-		refused := &wire.AuthError{Addr: "a:1", Err: errors.New("wrong password")}
-		c.failed["a:1"] = failure{at: time.Now(), err: refused}
-		require.ErrorIs(t, c.refusal("a:1"), error(refused))
-		require.NoError(t, c.refusal("b:1"))
-		<-time.After(authPause)
-		require.NoError(t, c.refusal("a:1"), "then it is tried again")
-	})
-}
-
 func TestClosed(t *testing.T) {
 	t.Parallel()
 	c := New(Params{Seeds: []string{"a:1"}})

@@ -236,6 +236,8 @@ type due struct {
 	after  time.Duration
 	req    *request // nil: not a produce request
 	v      int16
+
+	correlation [4]byte
 }
 
 func (k *link) end() {
@@ -261,7 +263,7 @@ func (k *link) up() {
 		k.t.pass()
 		key, version := int16(binary.BigEndian.Uint16(frame[4:])), int16(binary.BigEndian.Uint16(frame[6:]))
 		if key != int16(kmsg.Produce) {
-			k.due <- due{key: key}
+			k.due <- due{key: key, v: version, correlation: [4]byte(frame[8:12])}
 			if _, err := k.broker.Write(frame); err != nil {
 				return
 			}
@@ -321,6 +323,7 @@ func (k *link) down() {
 		if frame == nil && d.fate != vanishing {
 			var err error
 			if frame, err = readFrame(k.broker); err != nil {
+				k.refuseLogin(d)
 				k.end()
 				ended = true
 				continue
@@ -360,6 +363,19 @@ func (k *link) down() {
 	if !ended {
 		k.end()
 	}
+}
+
+// refuseLogin says what Kafka does about a wrong password before it closes the connection; the embedded broker closes it only.
+func (k *link) refuseLogin(d due) {
+	if d.key != int16(kmsg.SASLAuthenticate) {
+		return
+	}
+	res := kmsg.NewPtrSASLAuthenticateResponse()
+	res.SetVersion(d.v)
+	res.ErrorCode = saslFailed
+	out := res.AppendTo(append(make([]byte, 4, 64), d.correlation[:]...))
+	binary.BigEndian.PutUint32(out, uint32(len(out)-4))
+	_, _ = k.client.Write(out)
 }
 
 func (t *tap) judge(link int, frame []byte) (*request, act) {

@@ -41,6 +41,7 @@ type world struct {
 	broker  *embedded.Broker
 	tap     *tap
 	cfg     messaging.Config
+	reader  []kgo.Opt
 	pub     *messaging.KafkaPublisher
 	begin   time.Time
 
@@ -62,13 +63,14 @@ type settings struct {
 	cfg               func(*messaging.Config)
 	broker            []embedded.Option
 	publisher         []messaging.PublisherOption
+	reader            []kgo.Opt
 }
 
 // inBubble runs a story. When it returns, nothing that it has started is left, or the test fails.
 func inBubble(t *testing.T, s settings, story func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, begun: map[int]time.Time{}, told: map[int]answer{}}
+		w := &world{T: t, reader: s.reader, begun: map[int]time.Time{}, told: map[int]answer{}}
 		opts := append([]embedded.Option{
 			embedded.WithListen(w.network.Listen), embedded.WithNodes(max(1, s.nodes)), embedded.WithTopics(max(1, s.partitions), topicName),
 		}, s.broker...)
@@ -134,6 +136,12 @@ func (w *world) sayBig(ns ...int) {
 }
 
 // sleep lets virtual time pass.
+// cut ends every connection, and waits until the publisher knows.
+func (w *world) cut() {
+	w.tap.cut()
+	synctest.Wait()
+}
+
 func (w *world) sleep(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
@@ -201,12 +209,16 @@ func (w *world) logs() map[int32][]int {
 	if len(ends) == 0 {
 		return out
 	}
-	c, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(w.broker.Addr(), ",")...), kgo.Dialer(w.network.DialContext),
-		kgo.ConsumePartitions(starts), kgo.FetchMaxWait(100*time.Millisecond))
+	c, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(strings.Split(w.broker.Addr(), ",")...), kgo.Dialer(w.network.DialContext),
+		kgo.ConsumePartitions(starts), kgo.FetchMaxWait(100 * time.Millisecond),
+	}, w.reader...)...)
 	require.NoError(w, err)
 	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
 	for len(ends) > 0 {
-		fetches := c.PollFetches(context.Background())
+		fetches := c.PollFetches(ctx)
 		require.NoError(w, fetches.Err())
 		fetches.EachRecord(func(r *kgo.Record) {
 			var e word
