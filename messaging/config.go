@@ -40,6 +40,10 @@ type Config struct {
 	RequestTimeout time.Duration
 	// RetryBackoffMs: the longest pause between two tries; the first pauses are shorter. Default: 1 s.
 	RetryBackoff time.Duration
+	// LingerMs: how long events may wait for company before they are sent. With 0
+	// an idle publisher sends at once, and a busy one gathers what comes while requests are
+	// unanswered: more brings fewer and larger requests to a busy cluster, and delays every event. Default: 0.
+	Linger time.Duration
 	// Topics maps the default name of a topic to the one on the broker. No two
 	// may share one. Default: none; nil is the same.
 	Topics map[string]string

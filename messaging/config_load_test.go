@@ -132,7 +132,7 @@ func TestLoadEverySettingByEveryName(t *testing.T) {
 	t.Parallel()
 	samples := map[string]string{
 		"BootstrapServers": "x:1", "ClientId": "x", "EnableIdempotence": "False", "Acks": "Leader", "MaxInFlight": "7",
-		"MessageTimeoutMs": "11", "RequestTimeoutMs": "12", "RetryBackoffMs": "13", "Topics": "a.b.c=x",
+		"MessageTimeoutMs": "11", "RequestTimeoutMs": "12", "RetryBackoffMs": "13", "LingerMs": "14", "Topics": "a.b.c=x",
 		"SecurityProtocol": "SaslSsl", "SaslMechanism": "ScramSha512", "SaslUsername": "alice", "SaslPassword": "secret",
 		"SaslPasswordFile": "/password", "SslCaLocation": "/ca", "SslCertificateLocation": "/cert", "SslKeyLocation": "/key",
 		"SslKeyPassword": "key secret", "Partitioner": "Murmur2", "CompressionType": "Zstd", "Headers": "Basic",
@@ -145,7 +145,7 @@ func TestLoadEverySettingByEveryName(t *testing.T) {
 	}
 	assert.Equal(t, Config{
 		BootstrapServers: "x:1", ClientID: "x", EnableIdempotence: false, Acks: AcksLeader, MaxInFlight: 7,
-		MessageTimeout: 11 * time.Millisecond, RequestTimeout: 12 * time.Millisecond, RetryBackoff: 13 * time.Millisecond,
+		MessageTimeout: 11 * time.Millisecond, RequestTimeout: 12 * time.Millisecond, RetryBackoff: 13 * time.Millisecond, Linger: 14 * time.Millisecond,
 		Topics:           map[string]string{"a.b.c": "x"},
 		SecurityProtocol: "SASL_SSL", SASLMechanism: "SCRAM-SHA-512", SASLUsername: "alice", SASLPassword: "secret",
 		SASLPasswordFile: "/password", SSLCALocation: "/ca", SSLCertificateLocation: "/cert", SSLKeyLocation: "/key",

@@ -27,6 +27,7 @@ func settings() []setting {
 		{name: "MessageTimeoutMs", variable: "KAFKA_MESSAGE_TIMEOUT_MS", set: setMillis(func(c *Config) *time.Duration { return &c.MessageTimeout })},
 		{name: "RequestTimeoutMs", variable: "KAFKA_REQUEST_TIMEOUT_MS", set: setMillis(func(c *Config) *time.Duration { return &c.RequestTimeout })},
 		{name: "RetryBackoffMs", variable: "KAFKA_RETRY_BACKOFF_MS", set: setMillis(func(c *Config) *time.Duration { return &c.RetryBackoff })},
+		{name: "LingerMs", variable: "KAFKA_LINGER_MS", set: setMillis(func(c *Config) *time.Duration { return &c.Linger })},
 		{name: "Topics", variable: "KAFKA_TOPICS", set: setTopics},
 		{name: "SecurityProtocol", variable: "KAFKA_SECURITY_PROTOCOL", set: setChoice(func(c *Config) *string { return &c.SecurityProtocol }, securityProtocols())},
 		{name: "SaslMechanism", variable: "KAFKA_SASL_MECHANISM", set: setChoice(func(c *Config) *string { return &c.SASLMechanism }, saslMechanisms())},

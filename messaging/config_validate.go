@@ -21,6 +21,7 @@ const (
 	maxMessageTimeout     = math.MaxInt32 * time.Millisecond
 	maxRequestTimeout     = 900_000 * time.Millisecond
 	maxRetryBackoff       = 300_000 * time.Millisecond
+	maxLinger             = 900_000 * time.Millisecond // librdkafka's
 	maxMaxInFlight        = 1_000_000
 	maxIdempotentInFlight = 5 // a broker remembers the last five batches of a producer
 	maxClientID           = 255
@@ -97,6 +98,9 @@ func (c Config) problems() problems {
 	p.duration("MessageTimeoutMs", c.MessageTimeout, maxMessageTimeout)
 	p.duration("RequestTimeoutMs", c.RequestTimeout, maxRequestTimeout)
 	p.duration("RetryBackoffMs", c.RetryBackoff, maxRetryBackoff)
+	if c.Linger != 0 {
+		p.duration("LingerMs", c.Linger, maxLinger)
+	}
 	p.topics(c.Topics)
 	p.choice("SecurityProtocol", c.SecurityProtocol, securityProtocols())
 	p.sasl(c)

@@ -86,6 +86,8 @@ func TestValidateRefuses(t *testing.T) {
 		{"no request timeout", func(c *Config) { c.RequestTimeout = 0 }, []string{"RequestTimeoutMs", "DefaultConfig or Load"}},
 		{"long request timeout", func(c *Config) { c.RequestTimeout = time.Hour }, []string{`RequestTimeoutMs = "3600000"`, "900000"}},
 		{"no backoff", func(c *Config) { c.RetryBackoff = 0 }, []string{"RetryBackoffMs", "DefaultConfig or Load"}},
+		{"negative linger", func(c *Config) { c.Linger = -time.Millisecond }, []string{"LingerMs", "900000"}},
+		{"long linger", func(c *Config) { c.Linger = time.Hour }, []string{"LingerMs", "900000"}},
 		{"long backoff", func(c *Config) { c.RetryBackoff = time.Hour }, []string{"RetryBackoffMs", "300000"}},
 
 		{"an event name as topic", func(c *Config) { c.Topics = map[string]string{"ItemCreated": "items"} }, []string{"Topics:ItemCreated", "three parts"}},

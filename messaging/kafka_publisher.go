@@ -79,6 +79,7 @@ func NewKafkaPublisher(cfg Config, opts ...PublisherOption) (*KafkaPublisher, er
 		Partitioner:    producer.CRC32,
 		Compression:    compressionOf(cfg.Compression),
 		BufferBytes:    o.bufferBytes,
+		Linger:         cfg.Linger,
 	}
 	if cfg.Partitioner == PartitionerMurmur2 {
 		p.Partitioner = producer.Murmur2

@@ -70,9 +70,14 @@ func (c *call) publish(ctx context.Context, engine *producer.Producer) error {
 		}
 		c.tickets = append(c.tickets, t)
 	}
+	done := ctx.Done()
+	if done == nil { // cheaper than a choice of one
+		<-c.done
+		return c.outcome()
+	}
 	select {
 	case <-c.done:
-	case <-ctx.Done():
+	case <-done:
 		for _, t := range c.tickets {
 			engine.Cancel(t, ctx.Err())
 		}

@@ -29,6 +29,7 @@ type Params struct {
 	Partitioner    Partitioner
 	Compression    compress.Compression
 	BufferBytes    int
+	Linger         time.Duration // how long what waits may wait for company though nothing is in flight
 }
 
 // Producer is safe for concurrent use.
@@ -326,6 +327,10 @@ func (p *Producer) sealFlush() []*flushGroup {
 	}
 	p.flushes = open
 	p.flush = newFlushGroup()
+	for _, s := range p.senders { // no more company will come
+		s.overdue = true
+		s.stir()
+	}
 	return open
 }
 

@@ -19,7 +19,7 @@ const (
 	maxBatchBytes = 1_000_000
 	// maxRequestBytes bounds what one write carries; brokers take 100 MiB.
 	maxRequestBytes = 8 << 20
-	// While requests are in flight, what waits for one broker gathers until there is so much of it, or so long.
+	// While requests are in flight, or as long as the linger says, what waits for one broker gathers until there is so much of it, or so long.
 	gatherBytes = 256 << 10
 	gatherTime  = 5 * time.Millisecond
 )
@@ -86,12 +86,18 @@ func (s *sender) stir() {
 		kick(s.wake)
 	case !s.timed:
 		s.timed = true
-		s.timer.Reset(gatherTime)
+		d := s.p.params.Linger
+		if d == 0 {
+			d = gatherTime
+		}
+		s.timer.Reset(d)
 	}
 }
 
 // gathers reports whether what waits should wait for company.
-func (s *sender) gathers() bool { return s.requests > 0 && s.waiting < gatherBytes && !s.overdue }
+func (s *sender) gathers() bool {
+	return (s.requests > 0 || s.p.params.Linger > 0) && s.waiting < gatherBytes && !s.overdue
+}
 
 // gathered ends the gathering.
 func (s *sender) gathered() {
