@@ -152,7 +152,7 @@ func (s *source) uint64() (n uint64) {
 func (s *source) text() string {
 	// What has its own rules somewhere, and the fuzzer's own bytes.
 	special := []string{
-		"", "plain", "<a href=\"x\">&</a>", `back\slash "quoted"`, "tab\t line\n return\r", "\b\f\x00\x1f\x7f", "ü€😀", "\u2028\u2029",
+		"", "plain", "<a href=\"x\">&</a>", `back\slash "quoted"`, "tab\t line\n return\r", "\b\f\x00\x1f\x7f", "ü€😀", "\u2028\u2029", "line\u2028", "\u2029",
 		"\xff", "half \xe2\x82", "\ufffd", "\xed\xa0\x80", strings.Repeat("long ", 40), "null", "1", "é\"\xc3",
 	}
 	n := int(s.next())
@@ -172,6 +172,10 @@ func (s *source) fill(v reflect.Value, depth int) {
 	}
 	switch p := v.Addr().Interface().(type) {
 	case *time.Time:
+		if s.next() == 5 {
+			*p = time.Time{}.In(time.FixedZone("", 3600)) // zero, but not the zero value
+			return
+		}
 		sec := int64(s.uint64() % 4e11)
 		*p = time.Unix(sec-1e11, int64(s.next())*4e6).In(time.FixedZone("", int(int8(s.next()))*713))
 		if s.next() < 200 {
