@@ -1,13 +1,13 @@
 // Package producer is the producing engine: idempotent, in order per
 // partition, bounded in memory and in time.
 //
-//	Produce ─► buffer (bytes) ─► partition's queue ─► batch ─► sequencer's stamp ─► sender of the leader ─► broker
-//	                                   ▲                                                        │
-//	                                   └── not written: back to the front ◄── verdict ◄── answer ┘
-//	                                       possibly written: the same bytes again
+//	Produce ─► room in the buffer ─► open batch of the partition ─► sequencer's stamp ─► sender of the leader ─► broker
+//	                                        ▲                            ▲                                 │
+//	                                        │                            └── possibly written: the same ◄──┤ answer
+//	                                        └── not written: back to the front of the queue ◄──────────────┘
 //
-// One batch per partition is under way at any time, so that an answer is
-// always about the oldest one and the queue behind it gathers the next. Who
+// A record is encoded once, into the batch that goes out. Up to MaxInFlight batches of a
+// partition are in flight, once its leader is known to know us (sequencer.go). Who
 // waits for nothing sends at once; who is busy batches by itself.
 //
 // # Concurrency
