@@ -1,3 +1,5 @@
+//lint:file-ignore U1000,SA5008 shapes that encoding/json has an opinion about, odd ones on purpose
+
 package events
 
 import (

@@ -81,12 +81,13 @@ type RedriveResult struct {
 
 // String tells the result on one line, for a log.
 func (r RedriveResult) String() string {
-	s := fmt.Sprintf("%d dead letters read: %d matched, %d sent, %d left out, %d sent before, %d foreign",
+	var s strings.Builder
+	fmt.Fprintf(&s, "%d dead letters read: %d matched, %d sent, %d left out, %d sent before, %d foreign",
 		r.Read, r.Matched, r.Sent, r.Filtered, r.Before, r.Foreign)
 	for _, name := range slices.Sorted(maps.Keys(r.ByErrorType)) {
-		s += fmt.Sprintf("; %s: %d", name, r.ByErrorType[name])
+		fmt.Fprintf(&s, "; %s: %d", name, r.ByErrorType[name])
 	}
-	return s
+	return s.String()
 }
 
 // redriveStep is how many letters are under way at once.

@@ -108,11 +108,11 @@ func parseSpans(base int64, metadata string) (spans, error) {
 	for len(b) > 0 {
 		gap, n := binary.Uvarint(b)
 		length, m := binary.Uvarint(b[max(n, 0):])
-		if n <= 0 || m <= 0 || gap > 1<<62 || length > 1<<62 || at+int64(gap)+int64(length) < at { //nolint:gosec // bounded
+		if n <= 0 || m <= 0 || gap > 1<<62 || length > 1<<62 || at+int64(gap)+int64(length) < at {
 			return s, errors.New("its numbers are damaged")
 		}
 		b = b[n+m:]
-		from := at + int64(gap) //nolint:gosec // bounded
+		from := at + int64(gap)
 		at = from + int64(length)
 		s.add(from, at)
 	}

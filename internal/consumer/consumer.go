@@ -101,7 +101,7 @@ func Run(ctx context.Context, p Params) error {
 		if err != nil {
 			m.leave(ctx)
 			if ctx.Err() != nil {
-				return nil //nolint:nilerr // stopping is no failure
+				return nil
 			}
 			return err
 		}

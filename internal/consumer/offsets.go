@@ -11,8 +11,6 @@ import (
 )
 
 // begin finds out where the group stands in partitions that are not begun yet, and begins them; until ctx ends.
-//
-//nolint:contextcheck // workers have their partition's contexts
 func (s *session) begin(ctx context.Context) {
 	ps := slices.DeleteFunc(s.all(), func(p *partition) bool { return p.started })
 	if len(ps) == 0 {

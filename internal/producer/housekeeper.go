@@ -68,16 +68,21 @@ func (p *Producer) housekeep() {
 		case <-p.ctx.Done():
 			return
 		}
-		for n := 0; p.fetchWanted(); n++ {
-			if !p.params.Backoff.Wait(p.ctx, n) {
+		for n := 0; ; n++ {
+			more, fresh := p.fetchWanted()
+			if !more {
+				break
+			}
+			if !fresh && !p.params.Backoff.Wait(p.ctx, n) {
 				return
 			}
 		}
 	}
 }
 
-// fetchWanted makes one try; true when something is still wanted.
-func (p *Producer) fetchWanted() bool {
+// fetchWanted makes one try. more says that something is still wanted, and fresh that it was not tried: once the leaders
+// are known a producer ID is wanted.
+func (p *Producer) fetchWanted() (more, fresh bool) {
 	p.mu.Lock()
 	wantMeta, wantID := p.wantMeta, p.wantID
 	var names []string
@@ -104,7 +109,7 @@ func (p *Producer) fetchWanted() bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.wantMeta || p.wantID
+	return p.wantMeta || p.wantID, !p.wantMeta && !wantID
 }
 
 // learn takes metadata in.

@@ -14,13 +14,13 @@ import (
 func TestCheckName(t *testing.T) {
 	t.Parallel()
 	for _, good := range []string{"outbox", "_o", "a1", strings.Repeat("a", 63)} {
-		assert.NoError(t, sqldb.CheckName(good), good)
+		require.NoError(t, sqldb.CheckName(good), good)
 	}
 	for _, bad := range []string{"", "1a", "Outbox", "out box", "out-box", "out.box", `out"box`, "outbox;drop table x", "ö", "outbox\n", strings.Repeat("a", 64)} {
-		assert.Error(t, sqldb.CheckName(bad), bad)
+		require.Error(t, sqldb.CheckName(bad), bad)
 	}
-	assert.NoError(t, sqldb.CheckName(strings.Repeat("a", 56), "_shards", "_x"))
-	assert.Error(t, sqldb.CheckName(strings.Repeat("a", 57), "_shards", "_x"))
+	require.NoError(t, sqldb.CheckName(strings.Repeat("a", 56), "_shards", "_x"))
+	require.Error(t, sqldb.CheckName(strings.Repeat("a", 57), "_shards", "_x"))
 }
 
 func TestRebind(t *testing.T) {
