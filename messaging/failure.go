@@ -16,6 +16,7 @@ type failure struct {
 	eventID   uuid.UUID
 	permanent bool
 	after     *retryAfterError // nil: no pause was asked for
+	unhandled *UnhandledError  // nil: it was handled
 	stack     []byte           // of a panic
 	kind      string           // for error.type
 	text      string
@@ -36,6 +37,7 @@ func newFailure(err error, attempt int, id uuid.UUID) (f failure) {
 	}()
 	f.permanent = IsPermanent(err)
 	errors.As(err, &f.after)
+	errors.As(err, &f.unhandled)
 	if v := asPanic(err); v != nil {
 		f.stack = v.Stack
 	}
@@ -65,7 +67,7 @@ func failureType(err error) string {
 		name := errorType(err)
 		var inner error
 		switch err.(type) { //nolint:errorlint // the outermost is asked for
-		case *permanentError, *retryAfterError:
+		case *permanentError, *retryAfterError, *failedAtError:
 			inner = errors.Unwrap(err)
 		default:
 			if name == "*fmt.wrapError" {

@@ -7,8 +7,15 @@ import (
 )
 
 type handlerOptions struct {
-	retry *retryPolicy // nil: the subscriber's
+	retry    *retryPolicy // nil: the subscriber's
+	batch    int
+	batchSet bool
+	majors   []string // nil: that of the type
 }
+
+type handlerOption func(*handlerOptions)
+
+func (f handlerOption) applyHandler(h *handlerOptions) { f(h) }
 
 // RetryOption is an option of one handler, or of a subscriber for every handler without one.
 type RetryOption interface {

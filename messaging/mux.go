@@ -84,7 +84,8 @@ func Handle[E any, P interface {
 		panic(fmt.Sprintf("messaging: Handle: nil handler for %T", P(nil)))
 	}
 	m.register(&route{
-		topic: topic.String(),
+		topic:   topic.String(),
+		accepts: acceptsOf[E, P](topic),
 		decode: func(ctx context.Context, r *Record) (events.IntegrationEvent, error) {
 			e := P(new(E))
 			return e, decodeEvent(ctx, r, e)
@@ -116,22 +117,37 @@ func HandleRecord(m *Mux, topic string, fn func(ctx context.Context, r Record) e
 
 // Dispatch has r handled once: decoded, through the middleware, by the handler
 // of r.Topic. There is no retry and no dead letter: the error is the handler's,
-// a [DecodeError], a [PanicError], or says that the topic has no handler. Where
+// a [DecodeError], an [UnhandledError], a [PanicError], or says that the topic has no handler. Where
 // ctx carries no [Delivery] it gets one, of attempt 1, partition and offset -1.
 //
 // It is for tests, and for feeding a Mux from elsewhere than Kafka.
 func (m *Mux) Dispatch(ctx context.Context, r Record) error {
-	rt := m.route(r.Topic)
-	if rt == nil {
-		return fmt.Errorf("messaging: topic %q has no handler; there are handlers for %q", r.Topic, m.Topics())
+	rt, err := m.routeOf(r.Topic)
+	if err != nil {
+		return err
+	}
+	if rt.batch != nil {
+		return m.DispatchBatch(ctx, r)
 	}
 	if _, ok := DeliveryFrom(ctx); !ok {
-		ctx = ContextWithDelivery(ctx, Delivery{
-			Topic: r.Topic, Partition: -1, Offset: -1, Attempt: 1, Key: r.Key, Headers: r.Headers, Time: r.Timestamp,
-		})
+		ctx = ContextWithDelivery(ctx, deliveryOutside(&r))
 	}
-	_, err := m.deliver(ctx, rt, r)
+	_, err = m.deliver(ctx, rt, r)
 	return err
+}
+
+// deliveryOutside is of a record that comes from no broker.
+func deliveryOutside(r *Record) Delivery {
+	return Delivery{Topic: r.Topic, Partition: -1, Offset: -1, Attempt: 1, Key: r.Key, Headers: r.Headers, Time: r.Timestamp}
+}
+
+// routeOf returns the route of a topic that is said to have one.
+func (m *Mux) routeOf(topic string) (*route, error) {
+	rt := m.route(topic)
+	if rt == nil {
+		return nil, fmt.Errorf("messaging: topic %q has no handler; there are handlers for %q", topic, m.Topics())
+	}
+	return rt, nil
 }
 
 // route is the handler of a topic.
@@ -140,8 +156,10 @@ type route struct {
 	place   string // file:line of the registration
 	options handlerOptions
 	decode  func(context.Context, *Record) (events.IntegrationEvent, error) // nil: records are handled as they are
+	accepts accepts                                                         // what decode is for
 	handle  HandlerFunc
-	chain   HandlerFunc // middleware around handle, nil until it is needed; guarded by Mux.mu
+	batch   func(ctx context.Context, evs []events.IntegrationEvent) error // of a HandleBatch, else nil
+	chain   HandlerFunc                                                    // middleware around handle, nil until it is needed; guarded by Mux.mu
 }
 
 // route returns the route of a topic, nil where there is none.
@@ -151,15 +169,38 @@ func (m *Mux) route(topic string) *route {
 	return m.routes[topic]
 }
 
+// check reports what is wrong with the options, and takes them over.
+func (rt *route) check() error {
+	o := &rt.options
+	if o.retry != nil {
+		if err := o.retry.validate(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case o.batchSet && rt.batch == nil:
+		return fmt.Errorf("messaging: WithBatchSize: the handler of %s takes one record at a time: register it by HandleBatch", rt.topic)
+	case o.batchSet && o.batch < 1:
+		return fmt.Errorf("messaging: WithBatchSize(%d): give 1 or more", o.batch)
+	case !o.batchSet:
+		o.batch = defaultBatchSize
+	}
+	if o.majors != nil {
+		if rt.decode == nil {
+			return fmt.Errorf("messaging: WithVersions: the handler of %s takes records as they are, of whatever version", rt.topic)
+		}
+		rt.accepts.majors = o.majors
+	}
+	return nil
+}
+
 // register is called by what the user calls, so that the place is the user's.
 func (m *Mux) register(rt *route, opts []HandlerOption) {
 	for _, o := range opts {
 		o.applyHandler(&rt.options)
 	}
-	if p := rt.options.retry; p != nil {
-		if err := p.validate(); err != nil {
-			panic(err.Error())
-		}
+	if err := rt.check(); err != nil {
+		panic(err.Error())
 	}
 	rt.place = "an unknown place"
 	if _, file, line, ok := runtime.Caller(2); ok {
@@ -180,16 +221,37 @@ func (m *Mux) register(rt *route, opts []HandlerOption) {
 func (m *Mux) deliver(ctx context.Context, rt *route, r Record) (id uuid.UUID, err error) {
 	defer recovered(&err)
 	id = r.eventID()
-	// Nothing of the caller's own: each record has its own story.
-	ctx = trace.ContextWithSpan(baggage.ContextWithoutBaggage(ctx), nil)
-	ctx = tracing.WithCorrelationID(ctx, "")
-	ctx = tracing.Extract(ctx, r.Headers)
-	ctx = tracing.WithCausationID(ctx, "") // the headers name what caused the record, not what it causes
+	var e events.IntegrationEvent
 	if rt.decode != nil {
-		e, err := rt.decode(ctx, &r)
-		if err != nil {
+		if e, err = rt.event(ctx, &r); err != nil {
 			return id, err
 		}
+		id = e.Metadata().EventID
+	}
+	return id, m.chain(rt)(storyOf(ctx, &r, e), r)
+}
+
+// event decodes what the route is for.
+func (rt *route) event(ctx context.Context, r *Record) (events.IntegrationEvent, error) {
+	e, err := rt.decode(ctx, r)
+	if err != nil {
+		return nil, rt.accepts.judge(r, err)
+	}
+	return e, rt.accepts.check(r.Topic, e.Metadata())
+}
+
+// noStory takes from a context what belongs to its caller's story: each record has its own.
+func noStory(ctx context.Context) context.Context {
+	ctx = trace.ContextWithSpan(baggage.ContextWithoutBaggage(ctx), nil)
+	return tracing.WithCausationID(tracing.WithCorrelationID(ctx, ""), "")
+}
+
+// storyOf returns ctx with what record and event, if it is decoded, tell of the story that they belong to.
+func storyOf(ctx context.Context, r *Record, e events.IntegrationEvent) context.Context {
+	ctx = tracing.Extract(noStory(ctx), r.Headers)
+	ctx = tracing.WithCausationID(ctx, "") // the headers name what caused the record, not what it causes
+	id := r.eventID()
+	if e != nil {
 		b := e.Metadata()
 		id = b.EventID
 		if tracing.CorrelationID(ctx) == "" {
@@ -203,7 +265,7 @@ func (m *Mux) deliver(ctx context.Context, rt *route, r Record) (id uuid.UUID, e
 			ctx = tracing.WithCorrelationID(ctx, id.String())
 		}
 	}
-	return id, m.chain(rt)(ctx, r)
+	return ctx
 }
 
 // chain returns the route's handler within the middleware.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,111 +16,225 @@ import (
 	"github.com/expensevault/sharedlibrary/internal/recordbatch"
 )
 
-// pipeline takes a record from the engine to its end: handled or dead-lettered.
+// pipeline takes a record from the engine to its end: handled, or written to a
+// retry topic or the dead letters.
 type pipeline struct {
 	log              *slog.Logger
 	mux              *Mux
 	group            string
 	retry            retryPolicy
-	routes           map[string]*route // by the topic's name on the broker
+	unhandled        UnhandledPolicy
+	routes           map[string]*route     // by the topic's name on the broker
+	stages           map[string]retryStage // by the retry topic's name on the broker
+	retryTopics      map[string][]string   // of a topic, in order
 	deadLetterTopics map[string]string
-	write            func(ctx context.Context, deadLetter Record) error
+	write            func(ctx context.Context, letter Record) error
+	skipped          *sync.Map // what was logged as unhandled
 }
 
 // progress is what is known of a record from one attempt to the next.
 type progress struct {
-	shown  bool // the stack of a panic is logged once per record
-	letter *Record
-	attrs  []slog.Attr // of the letter
-	tries  int         // to write it
+	since      time.Time // when it was first looked at
+	attempt    int       // of the handler, in this topic
+	tried      int       // attempts of the batch that it was part of
+	aloneUntil int64     // the offset below which that batch is taken apart
+	shown      bool      // the stack of a panic is logged once per record
+	letter     *letter
+}
+
+// stepped is what came of a step. Its zero value: there is more to do, at once.
+type stepped struct {
+	n     int           // so many of the first records are finished
+	st    *progress     // of the one behind them; nil: nothing yet
+	again bool          // it is to be tried again, after a pause
+	after time.Duration //
+	err   error         // why again, or else what ends Run
+}
+
+func (st *progress) again(after time.Duration, err error) stepped {
+	return stepped{n: 0, st: st, again: true, after: after, err: err}
+}
+
+func finished(n int) stepped { return stepped{n: n, st: nil, again: false, after: 0, err: nil} }
+
+// letter is a record that is to be written before the one it was made of is finished.
+type letter struct {
+	record Record
+	what   string // it is, for the log
+	done   string // for the log, once it is written
+	level  slog.Level
+	attrs  []slog.Attr
+	tries  int
 	logged time.Time
 }
 
-// handle makes one attempt. It returns nil when the record is finished, and a
+// handle makes one attempt. It returns nil when the work is finished, and a
 // [*consumer.Again] for the next attempt, be it to handle it, be it to write its dead letter.
 func (p *pipeline) handle(ctx context.Context, w *consumer.Work) error {
-	rec := w.Records[0]
-	rt := p.routes[rec.Topic]
+	rt := p.routes[w.Records[0].Topic]
 	if rt == nil {
-		return fmt.Errorf("topic %s was not subscribed to", rec.Topic)
+		return fmt.Errorf("topic %s was not subscribed to", w.Records[0].Topic)
 	}
-	if group, ok := retryGroup(rec.Headers); ok && group != p.group {
-		p.log.DebugContext(ctx, "A record that another group is to handle again was passed over", "messaging.destination.name", rec.Topic,
-			"messaging.destination.partition.id", rec.Partition, "messaging.kafka.offset", rec.Offset, "retry.group", group)
-		return nil
+	st, _ := w.State.(*progress)
+	for done := 0; ; {
+		if st == nil {
+			st = &progress{} //nolint:exhaustruct // nothing yet
+		}
+		s := p.step(ctx, w, rt, w.Records[done:], st)
+		if done += s.n; done == len(w.Records) {
+			return nil
+		}
+		if s.n > 0 && s.st == nil && w.Records[done].Offset < st.aloneUntil {
+			s.st = &progress{aloneUntil: st.aloneUntil, tried: st.tried} //nolint:exhaustruct // nothing else yet
+		}
+		st = s.st
+		if s.err != nil && !s.again {
+			return s.err
+		}
+		if s.again || s.n > 0 && (w.Draining() || ctx.Err() != nil) {
+			w.State = st
+			return &consumer.Again{After: s.after, Done: done, Err: cmp.Or(s.err, ctx.Err())}
+		}
 	}
-	before, _ := w.State.(*progress)
-	if before != nil && before.letter != nil {
-		return p.deadLetter(ctx, w, before)
+}
+
+// step brings some of the first records further; st is of the first.
+func (p *pipeline) step(ctx context.Context, w *consumer.Work, rt *route, recs []*recordbatch.Record, st *progress) stepped {
+	if st.letter != nil {
+		return p.post(ctx, w, st)
 	}
-	policy := p.retry
-	if rt.options.retry != nil {
-		policy = *rt.options.retry
+	in := p.incoming(recs[0])
+	if in.foreign {
+		p.log.DebugContext(ctx, "A record that another group is to handle again was passed over", "messaging.destination.name", recs[0].Topic,
+			"messaging.destination.partition.id", recs[0].Partition, "messaging.kafka.offset", recs[0].Offset)
+		return finished(1)
 	}
-	r := Record{
-		Topic: rec.Topic, Key: rec.Key, Value: rec.Value, Timestamp: rec.Timestamp,
-		Headers: slices.Clip(rec.Headers), // what a middleware appends does not reach the dead letter
+	now := time.Now()
+	if st.since.IsZero() {
+		st.since = now
 	}
-	id, err := p.mux.deliver(ContextWithDelivery(ctx, Delivery{
-		Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset, Attempt: w.Attempt,
-		Group: p.group, Key: rec.Key, Headers: r.Headers, Time: rec.Timestamp,
-	}), rt, r)
+	if wait := in.wait(st.since, now); wait > 0 {
+		return st.again(wait, nil)
+	}
+	st.attempt++
+	if rt.batch != nil {
+		return p.stepBatch(ctx, w, rt, recs, st)
+	}
+	id, err := p.mux.deliver(ContextWithDelivery(ctx, p.delivery(&in, st)), rt, in.record())
+	return p.judge(ctx, w, rt, &in, st, id, err)
+}
+
+func (p *pipeline) delivery(in *incoming, st *progress) Delivery {
+	return Delivery{
+		Topic: in.orig.Topic, Partition: in.orig.Partition, Offset: in.orig.Offset, Attempt: in.attempt(st),
+		Group: p.group, Key: in.orig.Key, Headers: in.orig.Headers, Time: in.orig.Timestamp,
+	}
+}
+
+// judge decides what is to become of a record after an attempt.
+func (p *pipeline) judge(ctx context.Context, w *consumer.Work, rt *route, in *incoming, st *progress, id uuid.UUID, err error) stepped {
 	if err == nil {
-		return nil
+		return finished(1)
 	}
-	if before == nil {
-		before = &progress{} //nolint:exhaustruct // nothing yet
-		w.State = before
+	f, attrs := p.failure(in, st, id, err)
+	if f.unhandled != nil {
+		switch p.unhandled {
+		case UnhandledSkip:
+			p.skip(ctx, in, f.unhandled)
+			return finished(1)
+		case UnhandledStop:
+			return stepped{n: 0, st: st, again: false, after: 0, err: err}
+		case UnhandledDeadLetter:
+		}
 	}
-	f := newFailure(err, w.Attempt, id)
-	attrs := p.attrs(rec, &f)
-	if f.stack != nil && !before.shown {
-		before.shown = true
+	if p.interrupted(ctx, w, f, attrs) {
+		return st.again(0, cmp.Or(ctx.Err(), err))
+	}
+	policy := p.policy(rt)
+	if !f.permanent && st.attempt < policy.attempts && st.aloneUntil == 0 {
+		pause := policy.pause(st, f)
+		p.log.LogAttrs(ctx, slog.LevelWarn, "Handling failed; will be tried again", append(attrs, slog.Duration("pause", pause))...)
+		return st.again(pause, err)
+	}
+	st.letter = p.newLetter(in, f, attrs)
+	return p.post(ctx, w, st)
+}
+
+// failure asks the error, once, and says what is for the log.
+func (p *pipeline) failure(in *incoming, st *progress, id uuid.UUID, err error) (*failure, []slog.Attr) {
+	f := newFailure(err, in.attempt(st), id)
+	attrs := p.attrs(in.orig, &f)
+	if f.stack != nil && !st.shown {
+		st.shown = true
 		attrs = append(attrs, slog.String("exception.stacktrace", string(f.stack)))
 	}
-	if ctx.Err() != nil || w.Draining() && !f.permanent {
-		// Whether the handler failed by itself or because of the stop cannot be told: it gets another chance.
-		p.log.LogAttrs(ctx, slog.LevelInfo, "Handling was interrupted; the record will be handled again", attrs...)
-		return &consumer.Again{After: 0, Done: 0, Err: cmp.Or(ctx.Err(), err)}
+	return &f, attrs
+}
+
+func (p *pipeline) policy(rt *route) retryPolicy {
+	if rt.options.retry != nil {
+		return *rt.options.retry
 	}
-	if f.permanent || w.Attempt >= policy.attempts {
-		letter := newDeadLetter(p.deadLetterTopics[rec.Topic], p.group, rec, &f, time.Now())
-		attrs = append(attrs, slog.String("dead_letter.topic", letter.Topic))
-		before.letter, before.attrs = &letter, attrs
-		return p.deadLetter(ctx, w, before)
-	}
-	pause := policy.pauses.Pause(w.Attempt - 1)
+	return p.retry
+}
+
+func (p retryPolicy) pause(st *progress, f *failure) time.Duration {
 	if f.after != nil {
-		pause = max(f.after.pause, 0)
+		return max(f.after.pause, 0)
 	}
-	p.log.LogAttrs(ctx, slog.LevelWarn, "Handling failed; will be tried again", append(attrs, slog.Duration("pause", pause))...)
-	return &consumer.Again{After: pause, Done: 0, Err: err}
+	return p.pauses.Pause(st.attempt - 1)
+}
+
+// interrupted reports that an attempt does not count: whether the handler failed by itself or because of
+// the stop cannot be told.
+func (p *pipeline) interrupted(ctx context.Context, w *consumer.Work, f *failure, attrs []slog.Attr) bool {
+	if ctx.Err() == nil && (f.permanent || !w.Draining()) {
+		return false
+	}
+	p.log.LogAttrs(ctx, slog.LevelInfo, "Handling was interrupted; the record will be handled again", attrs...)
+	return true
+}
+
+// newLetter is for the next retry topic where there is one, else for the dead letters.
+func (p *pipeline) newLetter(in *incoming, f *failure, attrs []slog.Attr) *letter {
+	topics := p.retryTopics[in.orig.Topic]
+	if !f.permanent && in.stage < len(topics) {
+		l := &letter{level: slog.LevelWarn, what: "retry", done: "Handling failed; the record went to a retry topic"} //nolint:exhaustruct // filled below
+		l.record = p.newRetry(topics[in.stage], in, f, time.Now())
+		l.attrs = slices.Concat(attrs, []slog.Attr{slog.String("retry.topic", l.record.Topic)})
+		return l
+	}
+	l := &letter{level: slog.LevelError, what: "dead letter", done: "Handling failed; the record went to the dead-letter topic"} //nolint:exhaustruct // filled below
+	l.record = newDeadLetter(p.deadLetterTopics[in.orig.Topic], p.group, in.orig, f, time.Now())
+	l.attrs = slices.Concat(attrs, []slog.Attr{slog.String("dead_letter.topic", l.record.Topic)})
+	return l
 }
 
 // silence is how long the log is spared from the same trouble with one dead letter.
 const silence = 30 * time.Second
 
-// deadLetter tries to write the record's dead letter, for as often as it takes.
-func (p *pipeline) deadLetter(ctx context.Context, w *consumer.Work, l *progress) error {
+// post tries to write a letter, for as often as it takes.
+func (p *pipeline) post(ctx context.Context, w *consumer.Work, st *progress) stepped {
+	l := st.letter
 	if !w.Owned(ctx) { // the handler may have taken long
-		return &consumer.Again{After: 0, Done: 0, Err: ctx.Err()}
+		return st.again(0, ctx.Err())
 	}
-	err := p.write(ctx, *l.letter)
+	err := p.write(ctx, l.record)
 	if err == nil {
-		p.log.LogAttrs(ctx, slog.LevelError, "Handling failed; the record went to the dead-letter topic", l.attrs...)
-		return nil
+		p.log.LogAttrs(ctx, l.level, l.done, l.attrs...)
+		return finished(1)
 	}
 	if ctx.Err() != nil {
-		return &consumer.Again{After: 0, Done: 0, Err: ctx.Err()}
+		return st.again(0, ctx.Err())
 	}
 	if l.logged.IsZero() || time.Since(l.logged) >= silence {
 		l.logged = time.Now()
-		p.log.LogAttrs(ctx, slog.LevelError, "The dead letter cannot be written, and the record's key waits: "+deadLetterAdvice(err),
+		p.log.LogAttrs(ctx, slog.LevelError, "The "+l.what+" cannot be written, and the record's key waits: "+deadLetterAdvice(err),
 			append(slices.Clip(l.attrs), slog.Any("dead_letter.error", err))...)
 	}
 	pauses := backoff.Policy{Min: 250 * time.Millisecond, Max: 10 * time.Second}
 	l.tries++
-	return &consumer.Again{After: pauses.Pause(l.tries - 1), Done: 0, Err: err}
+	return st.again(pauses.Pause(l.tries-1), err)
 }
 
 // attrs are what every line about a record says. Neither key nor value is among them.

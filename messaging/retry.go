@@ -19,11 +19,12 @@ func Permanent(err error) error {
 }
 
 // IsPermanent reports whether a handler that returns err is not tried again:
-// err is, or wraps, an error of [Permanent] or a [DecodeError].
+// err is, or wraps, an error of [Permanent], a [DecodeError] or an [UnhandledError].
 func IsPermanent(err error) bool {
 	var marked *permanentError
 	var decode *DecodeError
-	return errors.As(err, &marked) || errors.As(err, &decode)
+	var unhandled *UnhandledError
+	return errors.As(err, &marked) || errors.As(err, &decode) || errors.As(err, &unhandled)
 }
 
 type permanentError struct{ err error }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -64,7 +66,7 @@ func NewSubscriber(cfg Config, group string, mux *Mux, opts ...SubscriberOption)
 	o := subscriberOptions{
 		retry: defaultRetry(), deadLetterTopic: defaultDeadLetterTopic,
 		sessionTimeout: defaultSessionTimeout, drainTimeout: defaultDrainTimeout,
-		maxBatchBytes: defaultMaxBatchBytes, concurrency: defaultConcurrency,
+		maxBatchBytes: defaultMaxBatchBytes, concurrency: defaultConcurrency, retryTopic: defaultRetryTopic,
 	}
 	for _, opt := range opts {
 		opt.applySubscriber(&o)
@@ -81,15 +83,21 @@ func NewSubscriber(cfg Config, group string, mux *Mux, opts ...SubscriberOption)
 	case o.maxBatchBytes < 1 || o.maxBatchBytes > mostBatchBytes:
 		return nil, fmt.Errorf("messaging: WithMaxBatchBytes(%d): give 1 to %d", o.maxBatchBytes, mostBatchBytes)
 	}
-	if err := errors.Join(checkBalancers(o.balancers), o.retry.validate(), o.validateFlow()); err != nil {
+	if err := errors.Join(checkBalancers(o.balancers), o.retry.validate(), o.validateFlow(), o.checkRetryTopics()); err != nil {
 		return nil, err
 	}
 	s := &Subscriber{cfg: &cfg, group: group, opts: o, deliver: pipeline{
-		log: o.logger(), mux: mux, group: group, retry: o.retry,
+		log: o.logger(), mux: mux, group: group, retry: o.retry, unhandled: o.unhandled, skipped: &sync.Map{},
 		routes: make(map[string]*route), deadLetterTopics: make(map[string]string),
+		stages: make(map[string]retryStage), retryTopics: make(map[string][]string),
 	}}
 	for _, name := range mux.Topics() {
 		if err := s.subscribe(name); err != nil {
+			return nil, err
+		}
+	}
+	for _, topic := range slices.Clone(s.topics) {
+		if err := s.subscribeRetries(topic); err != nil {
 			return nil, err
 		}
 	}
@@ -194,6 +202,7 @@ func (s *Subscriber) engineParams(conns *cluster.Cluster, deliver *pipeline) con
 		StartLatest:      s.opts.startLatest,
 		OutOfRange:       s.opts.outOfRange.engine(),
 		Concurrency:      s.opts.concurrency,
+		Batch:            deliver.batchSize,
 		Handle:           deliver.handle,
 	}
 }

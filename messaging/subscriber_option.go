@@ -26,6 +26,9 @@ type subscriberOptions struct {
 	sessionTimeout  time.Duration
 	drainTimeout    time.Duration
 	maxBatchBytes   int
+	retryDelays     []time.Duration
+	retryTopic      string
+	unhandled       UnhandledPolicy
 	startLatest     bool
 	concurrency     int
 	outOfRange      OutOfRange
