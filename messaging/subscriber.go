@@ -49,6 +49,7 @@ type Subscriber struct {
 	topics  []string // on the broker
 	opts    subscriberOptions
 	deliver pipeline // without what lives as long as one Run
+	control consumer.Control
 	running atomic.Bool
 }
 
@@ -203,6 +204,7 @@ func (s *Subscriber) engineParams(conns *cluster.Cluster, deliver *pipeline) con
 		OutOfRange:       s.opts.outOfRange.engine(),
 		Concurrency:      s.opts.concurrency,
 		Batch:            deliver.batchSize,
+		Control:          &s.control,
 		Handle:           deliver.handle,
 	}
 }

@@ -34,3 +34,26 @@ func TryDeliver(t testing.TB, m *messaging.Mux, e events.IntegrationEvent) error
 	}
 	return m.Dispatch(t.Context(), rec)
 }
+
+// DeliverBatch is [Deliver] of several events of one topic at once, for handlers
+// of [messaging.HandleBatch]: they get them in one call, in order.
+func DeliverBatch(t testing.TB, m *messaging.Mux, evs ...events.IntegrationEvent) {
+	t.Helper()
+	if err := TryDeliverBatch(t, m, evs...); err != nil {
+		t.Fatalf("messagingtest: deliver a batch of %d: %v", len(evs), err)
+	}
+}
+
+// TryDeliverBatch is [DeliverBatch] for tests of what a handler refuses: it returns the handler's error.
+func TryDeliverBatch(t testing.TB, m *messaging.Mux, evs ...events.IntegrationEvent) error {
+	t.Helper()
+	recs := make([]messaging.Record, len(evs))
+	for i, e := range evs {
+		rec, err := messaging.Encode(t.Context(), e)
+		if err != nil {
+			t.Fatalf("messagingtest: %T cannot be published: %v", e, err)
+		}
+		recs[i] = rec
+	}
+	return m.DispatchBatch(t.Context(), recs...)
+}
