@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -82,10 +83,8 @@ func TestBatch(t *testing.T) {
 			return nil
 		}, "[0 1 2 3][0 1 2 3]", nil},
 		{"one that is bad, and not named", nil, func(_ int, amounts []int) error {
-			for _, a := range amounts {
-				if a == 2 {
-					return errors.New("two")
-				}
+			if slices.Contains(amounts, 2) {
+				return errors.New("two")
 			}
 			return nil
 		}, "[0 1 2 3][0 1 2 3][0][1][2][3]", []string{"2 *errors.errorString 3"}},
