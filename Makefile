@@ -8,7 +8,7 @@ BENCH ?= .
 COUNT ?= 10
 SOAK ?=
 BENCH_ARGS ?=
-.PHONY: all test itest soak smoke lint workflow fmt tidy generate fuzz bench bench-peers vuln api kafka kafka-stop run tools help
+.PHONY: all test itest soak soak-consume smoke lint workflow fmt tidy generate fuzz bench bench-peers vuln api kafka kafka-stop run tools help
 
 all: fmt lint test ## fmt, lint, test: what has to pass before a change is sent
 
@@ -20,6 +20,9 @@ itest: ## the same with a real Kafka, PostgreSQL and Redis, started for it and s
 
 soak: ## 5 minutes of broken networks and killed brokers, with a real Kafka of its own; SOAK=-h lists what can be set
 	go run ./internal/itest/soak $(SOAK)
+
+soak-consume: ## 5 minutes of members that join, leave, are killed and frozen, in a group with Java and franz-go; SOAK=-h lists what can be set
+	go run ./internal/itest/soakconsume $(SOAK)
 
 smoke: ## builds the customservice, runs it and uses it over HTTP as a client would
 	.ci/smoke
@@ -69,4 +72,4 @@ tools: ## builds the pinned tools into .tmp/bin
 	.ci/tools
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

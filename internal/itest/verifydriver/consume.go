@@ -18,6 +18,9 @@ func consume(ctx context.Context, s settings, out *lines, log *slog.Logger) erro
 		if err != nil {
 			return messaging.Permanent(err)
 		}
+		if s.name != "" {
+			id += " " + s.name
+		}
 		out.now("B", id)
 		select {
 		case slots <- struct{}{}:
@@ -35,7 +38,8 @@ func consume(ctx context.Context, s settings, out *lines, log *slog.Logger) erro
 		out.now("H", id)
 		return nil
 	})
-	sub, err := messaging.NewSubscriber(s.kafka, s.group, &mux, messaging.WithSessionTimeout(s.session), messaging.WithLogger(log))
+	sub, err := messaging.NewSubscriber(s.kafka, s.group, &mux, messaging.WithSessionTimeout(s.session), messaging.WithLogger(log),
+		messaging.WithInstanceID(s.instance), messaging.WithBalancers(s.balancer...))
 	if err != nil {
 		return err
 	}

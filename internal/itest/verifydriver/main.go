@@ -15,6 +15,7 @@
 //	verifydriver -role consume -brokers B -topic T -group G -work 1ms -workers 16 -session 6s
 //	  stdout  B <id>              the handler was entered
 //	          H <id>              the handler returned nil
+//	-name N has each line end with " N", so that several members can share a pipe; -balancers and -instance set the member's options.
 //	SIGTERM has the handlers finish, commits and leaves the group.
 //	A value is "<id> <padding>" or the JSON of the producer. One that is neither has no lines and goes to T-dlt.
 //
@@ -30,6 +31,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -45,6 +47,9 @@ type settings struct {
 	work     time.Duration
 	workers  int
 	session  time.Duration
+	name     string
+	instance string
+	balancer []messaging.Balancer
 	kafka    messaging.Config
 }
 
@@ -90,6 +95,9 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.DurationVar(&s.work, "work", 0, "consume: how long the handler takes")
 	flags.IntVar(&s.workers, "workers", 16, "consume: how many handlers may be at work at once")
 	flags.DurationVar(&s.session, "session", 45*time.Second, "consume: the session timeout")
+	flags.StringVar(&s.name, "name", "", "consume: what stands behind the id in each line; default: nothing")
+	flags.StringVar(&s.instance, "instance", "", "consume: the ID of a static member; default: a dynamic one")
+	flags.Func("balancers", "consume: `cooperative-sticky` or range, or both with a comma between; default: the library's", s.addBalancers)
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return s, err
@@ -97,6 +105,20 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 		return s, fmt.Errorf("%w: %w", errUsage, err)
 	}
 	return s, s.check(flags.Args())
+}
+
+func (s *settings) addBalancers(names string) error {
+	for name := range strings.SplitSeq(names, ",") {
+		switch name {
+		case messaging.CooperativeSticky.String():
+			s.balancer = append(s.balancer, messaging.CooperativeSticky)
+		case messaging.Range.String():
+			s.balancer = append(s.balancer, messaging.Range)
+		default:
+			return fmt.Errorf("%q is neither cooperative-sticky nor range", name)
+		}
+	}
+	return nil
 }
 
 // check says what is missing, all at once.
