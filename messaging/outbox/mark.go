@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/expensevault/sharedlibrary/messaging"
 )
@@ -70,6 +71,8 @@ type batch struct {
 	// maybe: it may be in the topic, by a try whose outcome is not known.
 	maybe   bool
 	attempt int
+	tried   time.Time // the last one began
+	again   time.Time // when to try again; zero while it is being tried
 }
 
 func (b *batch) stream() stream { return stream{b.Topic, b.Partition} }

@@ -195,8 +195,8 @@ func (s *store) release(ctx context.Context, db *sql.DB, l lease) error {
 }
 
 // mark writes which batches are unfinished. It comes before they are sent.
-func (s *store) mark(ctx context.Context, db *sql.DB, l lease, marks []mark) error {
-	return s.held(ctx, db, l, ", expires_ms = "+s.d.Now()+" + ?, marks = ?", s.o.lease.Milliseconds(), encodeMarks(marks))
+func (s *store) mark(ctx context.Context, x Execer, l lease, marks []mark) error {
+	return s.held(ctx, x, l, ", expires_ms = "+s.d.Now()+" + ?, marks = ?", s.o.lease.Milliseconds(), encodeMarks(marks))
 }
 
 // settled is what is to become of the rows that were published.
@@ -300,6 +300,28 @@ func (s *store) setWaiting(ctx context.Context, x Execer, ids []int64) error {
 	return err
 }
 
+// setWaitingBehind takes those of the pending rows out of the way that are behind a parked one.
+func (s *store) setWaitingBehind(ctx context.Context, tx *sql.Tx, ids []int64, parked map[topicKey]int64) error {
+	in, args := s.in(ids)
+	var wait []int64
+	err := s.query(ctx, tx, func(rows *sql.Rows) error {
+		var id int64
+		var topic string
+		var key []byte
+		if err := rows.Scan(&id, &topic, &key); err != nil {
+			return err
+		}
+		if first, ok := parked[topicKey{topic, string(key)}]; ok && id > first {
+			wait = append(wait, id)
+		}
+		return nil
+	}, "SELECT id, topic, record_key FROM "+s.o.table+" WHERE state = 0 AND id "+in, args...)
+	if err != nil || len(wait) == 0 {
+		return err
+	}
+	return s.setWaiting(ctx, tx, wait)
+}
+
 // maxDetail is what the column holds in every dialect.
 const maxDetail = 1000
 
@@ -325,15 +347,12 @@ func (s *store) parkedKeys(ctx context.Context, x queryer, shard int) (map[topic
 		if err := rows.Scan(&id, &topic, &key); err != nil {
 			return err
 		}
-		if key == nil {
-			return nil // nothing waits behind it
-		}
 		k := topicKey{topic, string(key)}
 		if first, ok := out[k]; !ok || id < first {
 			out[k] = id
 		}
 		return nil
-	}, "SELECT id, topic, record_key FROM "+s.o.table+" WHERE state = 3 AND shard = ?", shard)
+	}, "SELECT id, topic, record_key FROM "+s.o.table+" WHERE state = 3 AND shard = ? AND record_key IS NOT NULL", shard)
 	return out, err
 }
 
