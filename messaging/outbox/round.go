@@ -136,11 +136,11 @@ func (r *round) place(row *row, to stream) {
 		r.late = append(r.late, row.id)
 		return
 	}
-	size := sizeOf(&row.record)
+	size := row.record.Size()
 	b := r.fresh[to]
 	if b != nil {
 		most := w.most[to]
-		if r.full[to] || r.size[to]+size > maxBatchBytes || most > 0 && len(b.IDs) >= most {
+		if r.full[to] || r.size[to]+size > messaging.MaxBatchBytes || most > 0 && len(b.IDs) >= most {
 			r.full[to], r.left = true, true
 			return
 		}
@@ -280,8 +280,8 @@ func checkRow(r *row) error {
 	if ok, err := regexp.MatchString(legalTopic, name); err != nil || !ok || name == "." || name == ".." {
 		return fmt.Errorf("%w: Kafka has no topics named %q", messaging.ErrInvalidEvent, name)
 	}
-	if n := sizeOf(&r.record); n > maxBatchBytes {
-		return fmt.Errorf("%w: %d bytes, the limit is %d", messaging.ErrTooLarge, n, maxBatchBytes)
+	if n := r.record.Size(); n > messaging.MaxBatchBytes {
+		return fmt.Errorf("%w: %d bytes, the limit is %d", messaging.ErrTooLarge, n, messaging.MaxBatchBytes)
 	}
 	return nil
 }

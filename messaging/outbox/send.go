@@ -65,12 +65,12 @@ func (w *worker) try(ctx context.Context, b *batch) (res result) {
 		return res
 	}
 	b.tried = time.Now()
-	_, res.err = w.run.sender.PublishSequenced(ctx, Identity{b.ProducerID, b.Epoch}, b.Topic, b.Partition, b.Sequence, b.recs)
+	_, res.err = w.run.sender.PublishSequenced(ctx, messaging.Identity{ProducerID: b.ProducerID, Epoch: b.Epoch}, b.Topic, b.Partition, b.Sequence, b.recs)
 	if err := failpoint.Hit(ctx, "sent"); err != nil {
 		res.err = err
 		return res
 	}
-	fenced, sequence := errors.Is(res.err, ErrFenced), errors.Is(res.err, ErrSequence)
+	fenced, sequence := errors.Is(res.err, messaging.ErrFenced), errors.Is(res.err, messaging.ErrSequence)
 	refused := b.maybe && messaging.SafeToRetry(res.err) && reasonOf(res.err) != ""
 	if !fenced && !sequence && !refused || ctx.Err() != nil {
 		return res
@@ -157,7 +157,7 @@ func (w *worker) failed(ctx context.Context, res result) error {
 		return res.err
 	case errors.Is(res.err, messaging.ErrClosed):
 		return classifyClosed(res.err)
-	case res.absent && (errors.Is(res.err, ErrFenced) || errors.Is(res.err, ErrSequence)):
+	case res.absent && (errors.Is(res.err, messaging.ErrFenced) || errors.Is(res.err, messaging.ErrSequence)):
 		return w.startOver(ctx, b, res.err)
 	case reason != "" && messaging.SafeToRetry(res.err) && (!b.maybe || res.absent):
 		return w.refused(ctx, b, res.err, reason)
@@ -184,7 +184,7 @@ func (w *worker) startOver(ctx context.Context, b *batch, cause error) error {
 		return err
 	}
 	delete(w.busy, b.stream())
-	if errors.Is(cause, ErrFenced) {
+	if errors.Is(cause, messaging.ErrFenced) {
 		// The lease is ours, and yet somebody has a higher epoch: a database that was set back, perhaps.
 		if err := s.disown(ctx, db, w.lease); err != nil {
 			return err

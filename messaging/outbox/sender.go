@@ -2,7 +2,6 @@ package outbox
 
 import (
 	"context"
-	"errors"
 
 	"github.com/expensevault/sharedlibrary/messaging"
 )
@@ -10,25 +9,15 @@ import (
 // Sender is what a [Relay] needs of a publisher.
 type Sender interface {
 	// NewIdentity returns a producer identity that nobody has, of epoch 0.
-	NewIdentity(ctx context.Context) (Identity, error)
+	NewIdentity(ctx context.Context) (messaging.Identity, error)
 	// PartitionFor is the partition of a key; any for a nil key.
 	PartitionFor(ctx context.Context, topic string, key []byte) (int32, error)
 	// PublishSequenced writes recs as one batch, under this identity and this
 	// sequence of the first record, and sends the same bytes again until that is
 	// acknowledged. A batch that the broker has already is a success.
-	PublishSequenced(ctx context.Context, id Identity, topic string, partition, firstSequence int32, recs []messaging.Record) (baseOffset int64, err error)
+	PublishSequenced(ctx context.Context, id messaging.Identity, topic string, partition, firstSequence int32, recs []messaging.Record) (baseOffset int64, err error)
 	// Tail returns the last n records of a partition, or all where there are fewer.
 	Tail(ctx context.Context, topic string, partition int32, n int) ([]messaging.Record, error)
 }
 
-// Identity is a producer's, for brokers.
-type Identity struct {
-	ProducerID int64
-	Epoch      int16
-}
-
-// What a Sender's errors unwrap to.
-var (
-	ErrFenced   = errors.New("outbox: fenced")
-	ErrSequence = errors.New("outbox: out of sequence")
-)
+var _ Sender = (*messaging.KafkaPublisher)(nil)

@@ -268,7 +268,7 @@ func (s *store) fetch(ctx context.Context, db *sql.DB, shard, limit int) (out []
 			return nil, false, err
 		}
 		out = append(out, r)
-		if size += sizeOf(&r.record); size > fetchBytes {
+		if size += r.record.Size(); size > fetchBytes {
 			return out, true, nil
 		}
 	}

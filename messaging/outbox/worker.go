@@ -32,7 +32,7 @@ type worker struct {
 	born  time.Time // when the database's clock said now
 	now   int64
 
-	identity Identity
+	identity messaging.Identity
 	sequence map[stream]int32   // of the next record, under this identity
 	most     map[stream]int     // rows of a batch, where a larger one was refused
 	busy     map[stream]*batch  // marked and not finished
@@ -76,7 +76,7 @@ type result struct {
 func newWorker(r *run, t *tenure, now time.Time) *worker {
 	w := &worker{
 		lease: t.lease, run: r, log: r.log.With("shard", t.shard), marks: t.marks, born: now, now: t.now,
-		identity: Identity{ProducerID: t.producer},
+		identity: messaging.Identity{ProducerID: t.producer},
 		sequence: make(map[stream]int32), most: make(map[stream]int), busy: make(map[stream]*batch), topics: make(map[string]*topic), parked: make(map[topicKey]int64),
 		more: true, results: make(chan result, 16), work: make(chan struct{}, 1), leaving: make(chan struct{}),
 	}
@@ -198,7 +198,7 @@ func (w *worker) begin(ctx context.Context) error {
 }
 
 // newIdentity waits for brokers that are away: a new tenure for each try would use the epochs up.
-func (w *worker) newIdentity(ctx context.Context) (Identity, error) {
+func (w *worker) newIdentity(ctx context.Context) (messaging.Identity, error) {
 	for n := 0; ; n++ {
 		id, err := w.run.sender.NewIdentity(ctx)
 		switch {

@@ -33,7 +33,7 @@ type kafka struct {
 
 // sent is a batch on its way.
 type sent struct {
-	id        outbox.Identity
+	id        messaging.Identity
 	topic     string
 	partition int32
 	sequence  int32
@@ -88,11 +88,11 @@ func (k *kafka) forget() {
 	}
 }
 
-func (k *kafka) NewIdentity(context.Context) (outbox.Identity, error) {
+func (k *kafka) NewIdentity(context.Context) (messaging.Identity, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.last++
-	return outbox.Identity{ProducerID: k.last}, nil
+	return messaging.Identity{ProducerID: k.last}, nil
 }
 
 func refuse(topic string, maybe bool, err error) error {
@@ -116,7 +116,7 @@ func (k *kafka) hook(f func(sent) error, s sent) error {
 	return f(s)
 }
 
-func (k *kafka) PublishSequenced(_ context.Context, id outbox.Identity, topic string, partition, sequence int32, recs []messaging.Record) (int64, error) {
+func (k *kafka) PublishSequenced(_ context.Context, id messaging.Identity, topic string, partition, sequence int32, recs []messaging.Record) (int64, error) {
 	s := sent{id, topic, partition, sequence, recs}
 	k.mu.Lock()
 	before, after := k.before, k.after
@@ -163,9 +163,9 @@ func (k *kafka) append(s sent) (int64, error) {
 	switch {
 	case s.id.Epoch < st.epoch:
 		k.fenced++
-		return 0, refuse(s.topic, false, outbox.ErrFenced)
+		return 0, refuse(s.topic, false, messaging.ErrFenced)
 	case s.id.Epoch > st.epoch && s.sequence != 0:
-		return 0, refuse(s.topic, false, outbox.ErrSequence)
+		return 0, refuse(s.topic, false, messaging.ErrSequence)
 	case s.id.Epoch > st.epoch:
 		*st = producerState{epoch: s.id.Epoch}
 	}
@@ -176,7 +176,7 @@ func (k *kafka) append(s sent) (int64, error) {
 		}
 	}
 	if s.sequence != st.next {
-		return 0, refuse(s.topic, false, outbox.ErrSequence)
+		return 0, refuse(s.topic, false, messaging.ErrSequence)
 	}
 	offset := int64(len(p.log))
 	p.log = append(p.log, s.records...)

@@ -181,6 +181,19 @@ func crashPoints() []string {
 	return []string{"beat", "acquired", "rebuilt", "recovered", "identified", "look", "fetched", "unmarked", "marked", "send", "sent", "acknowledged", "finished"}
 }
 
+// overtaken is emptied, when one that stands still may have taken a shard at the last moment, for an hour.
+func overtaken(t testing.TB, db *database) {
+	t.Helper()
+	eventually(t, "the outbox is not empty", func() bool {
+		_, err := db.ExecContext(t.Context(), db.bind("UPDATE "+db.table+"_shards SET expires_ms = 0 WHERE expires_ms > "+db.dialect.Now()+" + ?"), time.Minute.Milliseconds())
+		if err != nil {
+			return false
+		}
+		b, err := db.outbox().Backlog(t.Context(), db.DB)
+		return err == nil && b.Pending == 0
+	})
+}
+
 // TestCrashAtEveryPoint has a relay die at each place, and another one take over.
 func TestCrashAtEveryPoint(t *testing.T) {
 	t.Parallel()
@@ -202,7 +215,7 @@ func TestCrashAtEveryPoint(t *testing.T) {
 					l.publish(t, db, "later", 2)
 					expire(t, db)
 					start(t, t.Context(), db, k)
-					emptied(t, db)
+					overtaken(t, db)
 					l.check(t, k.records(topicName))
 					// The dead one was only frozen, and goes on as if nothing had been.
 					f.thaw()
@@ -244,7 +257,7 @@ func TestCrashWhileTakingOver(t *testing.T) {
 					b.wait(t)
 					expire(t, db)
 					start(t, t.Context(), db, k)
-					emptied(t, db)
+					overtaken(t, db)
 					l.check(t, k.records(topicName))
 					b.thaw()
 					a.thaw()
