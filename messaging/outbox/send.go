@@ -38,7 +38,9 @@ func (w *worker) resolved(res result) {
 	}
 }
 
-func retryPause() backoff.Policy { return backoff.Policy{Min: 100 * time.Millisecond, Max: 5 * time.Second} }
+func retryPause() backoff.Policy {
+	return backoff.Policy{Min: 100 * time.Millisecond, Max: 5 * time.Second}
+}
 
 // send begins an attempt at a marked batch.
 func (w *worker) send(ctx context.Context, b *batch) {

@@ -48,7 +48,7 @@ type worker struct {
 	work     chan struct{} // others': look for rows
 	leaving  chan struct{} // others': settle and give the shard back
 	left     bool          // the run's: leaving is closed
-	fence    atomic.Int64 // others': the epoch
+	fence    atomic.Int64  // others': the epoch
 	cancel   context.CancelCauseFunc
 	ctxDone  context.Context //nolint:containedctx // the life of the worker
 	deadline *time.Timer     // of the lease

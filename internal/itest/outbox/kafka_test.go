@@ -13,7 +13,6 @@ import (
 
 	"github.com/expensevault/sharedlibrary/events"
 	"github.com/expensevault/sharedlibrary/messaging"
-	"github.com/expensevault/sharedlibrary/messaging/outbox"
 )
 
 // kafka is a cluster that does with sequences what Apache Kafka does, and else what the test wants. It does not look at

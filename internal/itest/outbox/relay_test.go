@@ -324,7 +324,9 @@ func TestSeveralRelaysShareTheShards(t *testing.T) {
 		for range 3 {
 			relays = append(relays, start(t, t.Context(), db.open(t), k, outbox.WithLease(time.Second)))
 		}
-		owners := func() int { return db.int(t, "SELECT COUNT(DISTINCT owner) FROM "+db.table+"_shards WHERE owner <> ''") }
+		owners := func() int {
+			return db.int(t, "SELECT COUNT(DISTINCT owner) FROM "+db.table+"_shards WHERE owner <> ''")
+		}
 		eventually(t, "not all have shards", func() bool {
 			return owners() == 3 && db.int(t, "SELECT COUNT(*) FROM "+db.table+"_shards WHERE owner = ''") == 0
 		})
