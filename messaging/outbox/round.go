@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"time"
 
@@ -91,7 +92,7 @@ func (r *round) add(ctx context.Context, row *row) error {
 	switch {
 	case t.err != nil:
 		r.park(row, t.err, reasonOf(t.err))
-		return nil
+		return nil //nolint:nilerr // the row is parked with it
 	case !t.known:
 		if !t.busy && t.again.IsZero() {
 			w.resolve(ctx, rec.Topic, rec.Key)
@@ -248,9 +249,7 @@ func (r *round) begin(ctx context.Context) error {
 	if len(r.fresh) == 0 {
 		return nil
 	}
-	for to, b := range r.fresh {
-		w.busy[to] = b
-	}
+	maps.Copy(w.busy, r.fresh)
 	marks := w.unfinished()
 	if err := failpoint.Hit(ctx, "unmarked"); err != nil {
 		return err

@@ -154,7 +154,7 @@ func (w *worker) failed(ctx context.Context, res result) error {
 		w.log.ErrorContext(ctx, "An unfinished batch of the outbox can be neither sent again nor given up: nobody knows whether it is in the topic. "+
 			"Its partition waits; look for its events there and call Outbox.Settle", w.attrs(b, res.stuck)...)
 		w.later(b)
-		return nil
+		return nil //nolint:nilerr // it is tried again
 	case errors.Is(res.err, errLost):
 		return res.err
 	case errors.Is(res.err, messaging.ErrClosed):

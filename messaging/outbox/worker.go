@@ -105,7 +105,7 @@ func (w *worker) handOver() {
 func (w *worker) main(parent context.Context) (err error) {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
-	defer context.AfterFunc(w.ctxDone, func() { cancel(context.Cause(w.ctxDone)) })()
+	defer context.AfterFunc(w.ctxDone, func() { cancel(context.Cause(w.ctxDone)) })() //nolint:contextcheck // another's life ends this one
 	defer w.deadline.Stop()
 	defer func() {
 		cancel(nil)
@@ -113,7 +113,8 @@ func (w *worker) main(parent context.Context) (err error) {
 			<-w.results
 			w.inFlight--
 		}
-		if cause := context.Cause(w.ctxDone); cause != nil && !errors.Is(cause, context.Canceled) {
+		if cause := context.Cause(w.ctxDone); cause != nil && //nolint:contextcheck // how it ended
+			!errors.Is(cause, context.Canceled) {
 			err = cause
 		}
 		if err == nil || errors.Is(err, errRenew) || errors.Is(err, context.Canceled) {
