@@ -89,7 +89,7 @@ type scalarsShape struct {
 	Rune    rune
 	Length  time.Duration
 
-	hidden string //nolint:unused // fields that are not exported are not in the JSON
+	hidden string
 }
 
 type omittedShape struct {
@@ -200,7 +200,7 @@ type Audit struct {
 
 type hiddenAudit struct {
 	Reviewer string `json:"reviewer"`
-	secret   string //nolint:unused // as above
+	secret   string
 	Audit
 	Count int `json:"count"`
 }
@@ -258,7 +258,7 @@ type taggedBaseShape struct {
 type embeddedTextShape struct {
 	Base
 	named
-	status //nolint:unused // as above, in spite of being embedded
+	status
 	Level
 
 	Name string `json:"name"`

@@ -53,15 +53,15 @@ func (d *database) outbox(opts ...outbox.Option) *outbox.Outbox {
 // bind writes the placeholders as the database wants them.
 func (d *database) bind(query string) string { return d.dialect.Rebind(query) }
 
-func (d *database) exec(t testing.TB, query string, args ...any) {
+func (d *database) exec(t testing.TB, query string) {
 	t.Helper()
-	_, err := d.ExecContext(t.Context(), d.bind(query), args...)
+	_, err := d.ExecContext(t.Context(), query)
 	require.NoError(t, err, query)
 }
 
-func (d *database) int(t testing.TB, query string, args ...any) (n int) {
+func (d *database) int(t testing.TB, query string) (n int) {
 	t.Helper()
-	require.NoError(t, d.QueryRowContext(t.Context(), d.bind(query), args...).Scan(&n), query)
+	require.NoError(t, d.QueryRowContext(t.Context(), query).Scan(&n), query)
 	return n
 }
 

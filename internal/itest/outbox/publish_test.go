@@ -45,11 +45,12 @@ func TestPublisherConforms(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, db *database) {
 		messagingtest.TestPublisher(t, func(t testing.TB) (messaging.Publisher, func() []messaging.Record) {
+			t.Helper()
 			db.exec(t, "DELETE FROM "+db.table)
 			box := db.outbox()
 			// Each call in a transaction of its own.
 			publish := func(ctx context.Context, evs ...events.IntegrationEvent) error {
-				tx, err := db.BeginTx(t.Context(), nil)
+				tx, err := db.BeginTx(ctx, nil)
 				if err != nil {
 					return err
 				}

@@ -89,12 +89,16 @@ type freezer struct {
 }
 
 func newFreezer(t testing.TB, point string, nth int) *freezer {
+	t.Helper()
 	f := &freezer{point: point, nth: nth, frozen: make(chan struct{}), thawed: make(chan struct{})}
 	t.Cleanup(f.thaw)
 	return f
 }
 
-func (f *freezer) context(t testing.TB) context.Context { return failpoint.With(t.Context(), f.hook) }
+func (f *freezer) context(t testing.TB) context.Context {
+	t.Helper()
+	return failpoint.With(t.Context(), f.hook)
+}
 
 func (f *freezer) hook(point string) error {
 	f.mu.Lock()
@@ -176,11 +180,6 @@ func TestRecordArrivesAsItWasWritten(t *testing.T) {
 	})
 }
 
-// crashPoints are all places at which a relay can die, in the order in which it comes to them.
-func crashPoints() []string {
-	return []string{"beat", "acquired", "rebuilt", "recovered", "identified", "look", "fetched", "unmarked", "marked", "send", "sent", "acknowledged", "finished"}
-}
-
 // overtaken is emptied, when one that stands still may have taken a shard at the last moment, for an hour.
 func overtaken(t testing.TB, db *database) {
 	t.Helper()
@@ -191,40 +190,6 @@ func overtaken(t testing.TB, db *database) {
 		}
 		b, err := db.outbox().Backlog(t.Context(), db.DB)
 		return err == nil && b.Pending == 0
-	})
-}
-
-// TestCrashAtEveryPoint has a relay die at each place, and another one take over.
-func TestCrashAtEveryPoint(t *testing.T) {
-	t.Parallel()
-	eachDatabase(t, func(t *testing.T, db *database) {
-		for _, point := range crashPoints() {
-			for _, nth := range []int{1, 3} {
-				t.Run(fmt.Sprintf("%s %d", point, nth), func(t *testing.T) {
-					fresh(t, db)
-					k, l := newKafka(), newLedger()
-					f := newFreezer(t, point, nth)
-					for i := range 30 {
-						l.publish(t, db, fmt.Sprint("k", i%10), 1)
-					}
-					start(t, f.context(t), db, k, outbox.WithLease(time.Hour), outbox.WithBatchRows(2))
-					if point == "beat" && nth == 3 {
-						return // a quarter of the lease later
-					}
-					f.wait(t)
-					l.publish(t, db, "later", 2)
-					expire(t, db)
-					start(t, t.Context(), db, k)
-					overtaken(t, db)
-					l.check(t, k.records(topicName))
-					// The dead one was only frozen, and goes on as if nothing had been.
-					f.thaw()
-					l.publish(t, db, "after", 5)
-					emptied(t, db)
-					l.check(t, k.records(topicName))
-				})
-			}
-		}
 	})
 }
 
@@ -366,7 +331,7 @@ func TestWritersAndLongTransactions(t *testing.T) {
 					if !assert.NoError(t, err) {
 						return
 					}
-					assert.NoError(t, db.outbox().In(tx).Publish(t.Context(), l.one(key)))
+					assert.NoError(t, db.outbox().In(tx).Publish(t.Context(), l.one(key))) //nolint:testifylint // not the test's goroutine
 					if i%4 == 3 {
 						assert.NoError(t, tx.Rollback())
 						continue

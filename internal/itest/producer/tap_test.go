@@ -143,7 +143,12 @@ func (t *tap) do(script func(r *request) act) {
 func (t *tap) requests() []*request {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return append([]*request(nil), t.seen...)
+	out := make([]*request, len(t.seen))
+	for i, r := range t.seen {
+		seen := *r // its answer is noted while others look
+		out[i] = &seen
+	}
+	return out
 }
 
 // swallow holds everything back, in both directions, until the function that it returns is called. It arrives then.
@@ -346,7 +351,9 @@ func (k *link) down() {
 		case passes, refused, halved, dropped, undead:
 		}
 		if d.req != nil {
+			k.t.mu.Lock()
 			d.req.told, d.req.code = time.Now(), codeOf(frame, d.v)
+			k.t.mu.Unlock()
 		} else {
 			k.t.mu.Lock()
 			change := k.t.answers
