@@ -331,9 +331,9 @@ func TestWritersAndLongTransactions(t *testing.T) {
 					if !assert.NoError(t, err) {
 						return
 					}
-					assert.NoError(t, db.outbox().In(tx).Publish(t.Context(), l.one(key))) //nolint:testifylint // not the test's goroutine
+					assert.NoError(t, db.outbox().In(tx).Publish(t.Context(), l.one(key)))
 					if i%4 == 3 {
-						assert.NoError(t, tx.Rollback())
+						assert.NoError(t, tx.Rollback()) //nolint:testifylint // not the test's goroutine
 						continue
 					}
 					assert.NoError(t, tx.Commit())

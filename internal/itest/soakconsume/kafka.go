@@ -23,7 +23,7 @@ func startKafka(ctx context.Context, s *settings) (stop func(), err error) {
 	}
 	ci := func(ctx context.Context, command string) (string, error) {
 		cmd := exec.CommandContext(ctx, filepath.Join(s.root, ".ci", "kafka"), command, "--dir", filepath.Join(s.dir, "kafka")) //nolint:gosec // our own script
-		log, err := os.Create(filepath.Join(s.dir, "kafka-"+command+".log")) //nolint:gosec // the soak's own folder
+		log, err := os.Create(filepath.Join(s.dir, "kafka-"+command+".log"))                                                    //nolint:gosec // the soak's own folder
 		if err != nil {
 			return "", err
 		}
