@@ -31,9 +31,5 @@
 // looked for in the topic, which needs the right to read it; where that does
 // not tell, its partition waits for [Outbox.Settle].
 //
-// Promise 3 is not kept yet: make outbox-crash has a relay die at each of its
-// places, and still finds keys whose events are lost, doubled or out of order.
-// Use the relay to try it, not for what must not be lost.
-//
 // On SQLite give connections a busy_timeout.
 package outbox

@@ -201,10 +201,22 @@ func (s *store) mark(ctx context.Context, x Execer, l lease, marks []mark) error
 
 // settled is what is to become of the rows that were published.
 func (s *store) settled(ids string) string {
+	if s.d == MySQL {
+		return s.mysqlSettled(ids)
+	}
 	if s.o.keep > 0 {
 		return "UPDATE " + s.o.table + " SET state = " + strconv.Itoa(stateSent) + ", changed_ms = " + s.d.Now() + " WHERE id " + ids
 	}
 	return "DELETE FROM " + s.o.table + " WHERE id " + ids
+}
+
+// byID keeps MySQL from reading the whole of a small table, and so from waiting
+// for the rows of transactions that are still open.
+func (s *store) byID() string {
+	if s.d == MySQL {
+		return " FORCE INDEX (PRIMARY)"
+	}
+	return ""
 }
 
 // working are the owner's shards that have pending rows, those that are being sent included.
@@ -296,7 +308,7 @@ func (s *store) unlockWaiting(ctx context.Context, x Execer, shard int) error {
 // setWaiting takes pending rows out of the way.
 func (s *store) setWaiting(ctx context.Context, x Execer, ids []int64) error {
 	in, args := s.in(ids)
-	_, err := s.exec(ctx, x, "UPDATE "+s.o.table+" SET state = 2, changed_ms = "+s.d.Now()+" WHERE state = 0 AND id "+in, args...)
+	_, err := s.exec(ctx, x, "UPDATE "+s.o.table+s.byID()+" SET state = 2, changed_ms = "+s.d.Now()+" WHERE state = 0 AND id "+in, args...)
 	return err
 }
 
@@ -332,7 +344,7 @@ func (s *store) park(ctx context.Context, x Execer, p parking) error {
 		retry = s.d.Now() + " + ?"
 		args = append(args, p.retry.Milliseconds())
 	}
-	_, err := s.exec(ctx, x, "UPDATE "+s.o.table+" SET state = 3, changed_ms = "+s.d.Now()+", reason = ?, detail = ?, retry_ms = "+retry+
+	_, err := s.exec(ctx, x, "UPDATE "+s.o.table+s.byID()+" SET state = 3, changed_ms = "+s.d.Now()+", reason = ?, detail = ?, retry_ms = "+retry+
 		" WHERE state = 0 AND id = ?", append(args, p.id)...)
 	return err
 }

@@ -35,8 +35,22 @@ func start(t testing.TB, ctx context.Context, db *database, k outbox.Sender, opt
 	r := &running{t: t, cancel: cancel, done: make(chan error, 1)}
 	opts = append([]outbox.Option{outbox.WithLogger(slog.New(slog.DiscardHandler)), outbox.WithPoll(2*time.Millisecond, 20*time.Millisecond)}, opts...)
 	relay := outbox.NewRelay(db.DB, db.dialect, k, db.options(opts...)...)
-	go func() { r.done <- relay.Run(ctx) }()
-	t.Cleanup(cancel)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		r.done <- relay.Run(ctx)
+	}()
+	t.Cleanup(func() { // nothing of it meets the next test
+		cancel()
+		if f, ok := ctx.Value(freezerKey{}).(*freezer); ok {
+			f.thaw()
+		}
+		select {
+		case <-ended:
+		case <-time.After(time.Minute):
+			t.Error("the relay does not end")
+		}
+	})
 	return r
 }
 
@@ -95,9 +109,11 @@ func newFreezer(t testing.TB, point string, nth int) *freezer {
 	return f
 }
 
+type freezerKey struct{}
+
 func (f *freezer) context(t testing.TB) context.Context {
 	t.Helper()
-	return failpoint.With(t.Context(), f.hook)
+	return failpoint.With(context.WithValue(t.Context(), freezerKey{}, f), f.hook)
 }
 
 func (f *freezer) hook(point string) error {
@@ -180,6 +196,11 @@ func TestRecordArrivesAsItWasWritten(t *testing.T) {
 	})
 }
 
+// crashPoints are all places at which a relay can die, in the order in which it comes to them.
+func crashPoints() []string {
+	return []string{"beat", "acquired", "rebuilt", "recovered", "identified", "look", "fetched", "unmarked", "marked", "send", "sent", "acknowledged", "finished"}
+}
+
 // overtaken is emptied, when one that stands still may have taken a shard at the last moment, for an hour.
 func overtaken(t testing.TB, db *database) {
 	t.Helper()
@@ -190,6 +211,40 @@ func overtaken(t testing.TB, db *database) {
 		}
 		b, err := db.outbox().Backlog(t.Context(), db.DB)
 		return err == nil && b.Pending == 0
+	})
+}
+
+// TestCrashAtEveryPoint has a relay die at each place, and another one take over.
+func TestCrashAtEveryPoint(t *testing.T) {
+	t.Parallel()
+	eachDatabase(t, func(t *testing.T, db *database) {
+		for _, point := range crashPoints() {
+			for _, nth := range []int{1, 3} {
+				t.Run(fmt.Sprintf("%s %d", point, nth), func(t *testing.T) {
+					fresh(t, db)
+					k, l := newKafka(), newLedger()
+					f := newFreezer(t, point, nth)
+					for i := range 30 {
+						l.publish(t, db, fmt.Sprint("k", i%10), 1)
+					}
+					start(t, f.context(t), db, k, outbox.WithLease(time.Hour), outbox.WithBatchRows(2))
+					if point == "beat" && nth == 3 {
+						return // a quarter of the lease later
+					}
+					f.wait(t)
+					l.publish(t, db, "later", 2)
+					expire(t, db)
+					start(t, t.Context(), db, k)
+					overtaken(t, db)
+					l.check(t, k.records(topicName))
+					// The dead one was only frozen, and goes on as if nothing had been.
+					f.thaw()
+					l.publish(t, db, "after", 5)
+					emptied(t, db)
+					l.check(t, k.records(topicName))
+				})
+			}
+		}
 	})
 }
 
