@@ -113,6 +113,10 @@ func story(t *testing.T, p *process) {
 		p.logged(consumer+" received ItemDeleted", func(l line) bool {
 			return strings.HasPrefix(l.Msg, consumer+" received ItemDeleted") && l.CorrelationID == "story-deleted"
 		})
+		// Another topic, and so no order between it and the deletion.
+		p.logged(consumer+" received ItemUpdated", func(l line) bool {
+			return strings.HasPrefix(l.Msg, consumer+" received ItemUpdated") && l.CorrelationID == "story-third"
+		})
 		var order []string
 		for _, l := range p.messages(consumer + " received ItemUpdated") {
 			order = append(order, l.CorrelationID)

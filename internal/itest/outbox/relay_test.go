@@ -80,7 +80,7 @@ func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	late := time.After(time.Minute)
+	late := time.After(4 * time.Minute)
 	for !f() {
 		select {
 		case <-tick.C:
