@@ -236,7 +236,7 @@ func TestAStaleCommitNeverRewinds(t *testing.T) {
 		w := newJoinWatch(t, k, group)
 		evict(t, k, group, w.members()...)
 		b := k.start(t, group, []string{topic})
-		assert.Equal(t, numbers(0, 10), b.values(10))
+		assert.ElementsMatch(t, numbers(0, 10), b.values(10))
 		eventually(t, func() bool { return k.committed(t, group, topic, 0) == 10 }, "b has committed")
 		b.stop()
 		close(release) // a believes that record 0 is finished, and goes on with 1

@@ -58,7 +58,7 @@ func TestAbortedRecordsAndMarkersAreNotDelivered(t *testing.T) {
 		m.quiet()
 
 		dirty := k.start(t, unique(t, "group"), []string{topic}, func(p *consumer.Params) { p.ReadUncommitted = true })
-		assert.Equal(t, []string{"a", "b", "no 1", "no 2", "c", "d", "no 3", "e", "f", "open"}, dirty.values(10))
+		assert.ElementsMatch(t, []string{"a", "b", "no 1", "no 2", "c", "d", "no 3", "e", "f", "open"}, dirty.values(10))
 		dirty.stop()
 		dirty.quiet()
 	})
@@ -108,7 +108,7 @@ func TestOffsetOutOfRange(t *testing.T) {
 			t.Parallel()
 			topic, group := setup(t)
 			m := k.start(t, group, []string{topic})
-			assert.Equal(t, []string{"7", "8", "9"}, m.values(3))
+			assert.ElementsMatch(t, []string{"7", "8", "9"}, m.values(3))
 			m.stop()
 			assert.Equal(t, 1, m.logs.count("WARN", "out of range", topic, "skipped=5"))
 		})
