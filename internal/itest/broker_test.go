@@ -2,6 +2,7 @@ package itest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -108,6 +109,7 @@ func (c *container) run(ctx context.Context) (string, error) {
 		testcontainers.WithEnv(map[string]string{
 			"KAFKA_AUTO_CREATE_TOPICS_ENABLE":        "false",
 			"KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+			"KAFKA_BROKER_SESSION_TIMEOUT_MS":        "60000", // a starved broker is not to be taken for a dead one
 		}))
 	if kafka != nil {
 		c.started = kafka
@@ -158,9 +160,17 @@ func (b broker) name(prefix string) string {
 func (b broker) topic(t testing.TB, partitions int, entries ...kafka.ConfigEntry) string {
 	t.Helper()
 	topic := b.name("itest")
-	created, err := b.admin().CreateTopics(t.Context(), &kafka.CreateTopicsRequest{
+	request := &kafka.CreateTopicsRequest{
 		Topics: []kafka.TopicConfig{{Topic: topic, NumPartitions: partitions, ReplicationFactor: 1, ConfigEntries: entries}},
-	})
+	}
+	created, err := b.admin().CreateTopics(t.Context(), request)
+	for try := 0; errors.Is(err, kafka.BrokerNotAvailable) && try < 600; try++ { // a broker that was starved for a while is let in again
+		select {
+		case <-t.Context().Done():
+		case <-time.After(100 * time.Millisecond):
+		}
+		created, err = b.admin().CreateTopics(t.Context(), request)
+	}
 	require.NoError(t, err)
 	require.NoError(t, created.Errors[topic])
 	return topic

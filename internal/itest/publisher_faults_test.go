@@ -62,16 +62,16 @@ func TestPublisherFollowsTheLeader(t *testing.T) {
 	topic := b.topic(t, 6)
 	p := publisher(t, b.storyConfig(topic))
 	s := newStory()
-	moves := 0
+	var moves atomic.Int64
 	s.tell(t.Context(), p, 16, 200, func(total int) {
 		if total%50 == 0 {
 			eb.Cluster().ShufflePartitionLeaders()
-			moves++
+			moves.Add(1)
 		}
 	})
 	require.Empty(t, s.maybe)
 	require.Empty(t, s.refused)
-	require.Greater(t, moves, 20)
+	require.Greater(t, moves.Load(), int64(20))
 	s.check(t, b, topic)
 }
 

@@ -78,6 +78,12 @@ func eachDatabase(t *testing.T, f func(t *testing.T, db *database)) {
 		t.Parallel()
 		f(t, openSQLite(t))
 	})
+	eachServer(t, f)
+}
+
+// eachServer is eachDatabase for what needs several writers at a time.
+func eachServer(t *testing.T, f func(t *testing.T, db *database)) {
+	t.Helper()
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
 		f(t, openPostgres(t))

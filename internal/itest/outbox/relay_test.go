@@ -367,10 +367,7 @@ func TestSeveralRelaysShareTheShards(t *testing.T) {
 // TestWritersAndLongTransactions: rows that are committed late, and rolled back, while others flow.
 func TestWritersAndLongTransactions(t *testing.T) {
 	t.Parallel()
-	eachDatabase(t, func(t *testing.T, db *database) {
-		if db.dialect == outbox.SQLite {
-			t.Skip("SQLite has one writer at a time")
-		}
+	eachServer(t, func(t *testing.T, db *database) {
 		k, l := newKafka(), newLedger()
 		start(t, t.Context(), db, k)
 		start(t, t.Context(), db.open(t), k)
