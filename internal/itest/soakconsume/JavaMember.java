@@ -17,6 +17,7 @@ import org.apache.kafka.common.errors.WakeupException;
 public class JavaMember {
     private static final FileOutputStream out = new FileOutputStream(FileDescriptor.out);
     private static volatile boolean stopping;
+    private static boolean uncommitted; // an earlier commit was refused, since the group was rebalancing
 
     public static void main(String[] args) throws Exception {
         Properties p = new Properties();
@@ -56,7 +57,6 @@ public class JavaMember {
         });
         try {
             while (!stopping) {
-                int n = 0;
                 for (ConsumerRecord<String, String> r : consumer.poll(Duration.ofMillis(100))) {
                     String id = r.value().substring(0, r.value().indexOf(' '));
                     line("B", id, args[3]);
@@ -65,9 +65,9 @@ public class JavaMember {
                         java.util.concurrent.locks.LockSupport.parkNanos(until - System.nanoTime());
                     }
                     line("H", id, args[3]);
-                    n++;
+                    uncommitted = true;
                 }
-                if (n > 0) {
+                if (uncommitted) {
                     commit(consumer);
                 }
             }
@@ -82,6 +82,7 @@ public class JavaMember {
         for (;;) {
             try {
                 consumer.commitSync();
+                uncommitted = false;
                 return;
             } catch (WakeupException e) {
                 // asked to stop: once more, and then the loop ends

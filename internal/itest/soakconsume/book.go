@@ -26,6 +26,10 @@ type blow struct {
 	at   time.Time
 }
 
+// block is a time in which a member's commits were refused: the broker takes none while the group waits for its leader's assignment,
+// up to a session timeout when that leader is frozen.
+type block struct{ from, to time.Time } // to is zero while it lasts
+
 // slack is how much later than it was written a line may be read.
 const slack = time.Second
 
@@ -37,6 +41,7 @@ type book struct {
 	mu      sync.Mutex
 	keys    map[string]*keyState
 	blows   map[string][]blow // by member
+	blocks  map[string][]block // by member
 	dead    map[string]bool
 	acked   int
 	handled int // records handled at least once
@@ -44,6 +49,7 @@ type book struct {
 	again   map[fate]int // records handled again, by what explains it
 	cut     int          // handlers that a blow caught in the middle, while others went on
 	oldest  time.Duration
+	blocked time.Duration // for how long a member's commits were refused at most
 	byKind  map[string]int // records handled for the first time, by the member's kind
 	wrong   []string
 	wrongs  int
@@ -68,7 +74,7 @@ type opened struct {
 
 func newBook(window, session time.Duration) *book {
 	return &book{
-		window: window, session: session, keys: map[string]*keyState{}, blows: map[string][]blow{}, dead: map[string]bool{},
+		window: window, session: session, keys: map[string]*keyState{}, blows: map[string][]blow{}, blocks: map[string][]block{}, dead: map[string]bool{},
 		again: map[fate]int{}, byKind: map[string]int{},
 	}
 }
@@ -99,6 +105,31 @@ func (b *book) hit(member string, f fate, at time.Time) {
 	if f == killed || f == stopped {
 		b.dead[member] = true
 	}
+}
+
+// refused notes that a member's commits are refused, or that they are not any longer.
+func (b *book) refused(member string, refused bool, at time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	blocks := b.blocks[member]
+	lasts := len(blocks) > 0 && blocks[len(blocks)-1].to.IsZero()
+	switch {
+	case refused && !lasts:
+		b.blocks[member] = append(blocks, block{from: at})
+	case !refused && lasts:
+		blocks[len(blocks)-1].to = at
+		b.blocked = max(b.blocked, at.Sub(blocks[len(blocks)-1].from))
+	}
+}
+
+// uncommitted is for how long before a blow a member's work may be not committed.
+func (b *book) uncommitted(member string, blow time.Time) time.Duration {
+	for _, bl := range b.blocks[member] {
+		if !bl.from.After(blow) && (bl.to.IsZero() || !bl.to.Before(blow)) {
+			return b.window + blow.Sub(bl.from)
+		}
+	}
+	return b.window
 }
 
 func (b *book) say(format string, args ...any) {
@@ -176,7 +207,7 @@ func (b *book) begin(k *keyState, key string, seq int, who string, at time.Time)
 		return // begun, and not finished by a member that met its fate, or was judged above
 	}
 	for _, bl := range b.blows[before.by] {
-		window := b.window
+		window := b.uncommitted(before.by, bl.at)
 		if kind, _, _ := strings.Cut(before.by, "-"); kind != "ours" {
 			window += 2 * b.session // others do not commit while the group waits for a member
 		}

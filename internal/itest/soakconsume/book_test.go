@@ -26,6 +26,8 @@ func TestBook(t *testing.T) {
 		{"again after a kill", "B k:0 ours-a/H k:0 ours-a/kill ours-a/B k:0 ours-b/H k:0 ours-b", "", map[fate]int{killed: 1}},
 		{"again, by others, who commit later", "B k:0 java-1/H k:0 java-1/wait/kill java-1/B k:0 ours-b", "", map[fate]int{killed: 1}},
 		{"again long after", "B k:0 ours-a/H k:0 ours-a/wait/kill ours-a/B k:0 ours-b", "had the time to commit", nil},
+		{"again long after, while the broker took no commits", "B k:0 ours-a/H k:0 ours-a/refuse ours-a/wait/kill ours-a/B k:0 ours-b", "", map[fate]int{killed: 1}},
+		{"again long after the broker took commits again", "refuse ours-a/wait/take ours-a/B k:0 ours-a/H k:0 ours-a/wait/kill ours-a/B k:0 ours-b", "had the time to commit", nil},
 		{"taken over from the dead", "B k:0 ours-a/kill ours-a/B k:0 ours-b/H k:0 ours-b/B k:1 ours-b/H k:1 ours-b", "", nil},
 		{"taken over from the frozen, who ends late", "B k:0 ours-a/freeze ours-a/wait/B k:0 ours-b/H k:0 ours-b/B k:1 ours-b/H k:0 ours-a/H k:1 ours-b", "", nil},
 		{"the frozen one was first", "B k:0 ours-a/freeze ours-a/wait/H k:0 ours-a/B k:0 ours-b/H k:0 ours-b", "", map[fate]int{frozen: 1}},
@@ -47,6 +49,8 @@ func TestBook(t *testing.T) {
 					now = now.Add(15 * time.Second)
 				case "kill":
 					b.hit(who, killed, now)
+				case "refuse", "take":
+					b.refused(who, what == "refuse", now)
 				case "stop":
 					b.hit(who, stopped, now)
 				case "freeze":

@@ -8,7 +8,8 @@
 //   - every acknowledged record is handled;
 //   - the records of a key are begun for the first time in order, each after the one before was finished;
 //   - no two members are at a key at once, a handler that a SIGSTOP caught in the middle aside;
-//   - what is handled again had been finished by a member that was killed or stopped just afterwards, before it could commit;
+//   - what is handled again had been finished by a member that was killed or stopped just afterwards, before it could commit, which
+//     it cannot while the group waits for the assignment of a leader that is frozen;
 //   - a member that is asked to end does so in time, and with exit code 0;
 //   - in the end the group's lag is zero;
 //   - the memory of our members stays small.
@@ -174,6 +175,7 @@ type summary struct {
 	Missing         int              `json:"missing"`
 	Again           map[string]int   `json:"handledAgainAfter"`
 	OldestAgainMS   int64            `json:"handledAgainFinishedAtMostMsBefore"`
+	RefusedMS       int64            `json:"commitsRefusedAtMostMs"`
 	CutHandlers     int              `json:"handlersCaughtBySigstop"`
 	Lag             int64            `json:"lag"`
 	CatchUpSeconds  float64          `json:"catchUpSeconds"`
@@ -191,7 +193,7 @@ func (c *churn) report(st settled, endErr error, took time.Duration) error {
 	defer b.mu.Unlock()
 	sum := summary{
 		Mode: c.t.mode, Seed: c.t.seed, Seconds: took.Seconds(), Records: b.acked, Handled: b.handled, HandledBy: b.byKind, Missing: missing,
-		Again: map[string]int{}, OldestAgainMS: b.oldest.Milliseconds(), CutHandlers: b.cut, Lag: st.lag, CatchUpSeconds: st.took.Seconds(),
+		Again: map[string]int{}, OldestAgainMS: b.oldest.Milliseconds(), RefusedMS: b.blocked.Milliseconds(), CutHandlers: b.cut, Lag: st.lag, CatchUpSeconds: st.took.Seconds(),
 		Churn: c.done, SlowestExitMS: map[string]int64{}, PeakMiB: map[string]int{}, Violations: b.wrongs, ViolationsShown: b.wrong,
 	}
 	for f, n := range b.again {
@@ -212,6 +214,9 @@ func (c *churn) report(st settled, endErr error, took time.Duration) error {
 	}
 	if b.wrongs > 0 {
 		problems = append(problems, fmt.Errorf("%d violations, such as: %s", b.wrongs, b.wrong[0]))
+	}
+	if b.blocked > 3*c.t.session {
+		problems = append(problems, fmt.Errorf("a member's commits were refused for %v, which is longer than a group waits for a frozen leader", b.blocked))
 	}
 	if st.lag != 0 {
 		problems = append(problems, fmt.Errorf("the lag is %d in the end", st.lag))

@@ -130,9 +130,15 @@ func (t *troupe) start(s *slot) error {
 	t.logs.Go(func() {
 		lines := bufio.NewScanner(stderr)
 		for lines.Scan() {
-			_, _ = fmt.Fprintln(log, lines.Text())
-			if strings.Contains(lines.Text(), "lost the partitions") {
+			line := lines.Text()
+			_, _ = fmt.Fprintln(log, line)
+			switch {
+			case strings.Contains(line, "lost the partitions"):
 				t.book.hit(m.name, lost, time.Now())
+			case strings.Contains(line, "what=commits"):
+				t.book.refused(m.name, true, time.Now())
+			case strings.Contains(line, "consuming works again"):
+				t.book.refused(m.name, false, time.Now())
 			}
 		}
 		_ = log.Close()
