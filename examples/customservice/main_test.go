@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"database/sql"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
@@ -31,6 +32,8 @@ func TestCommand(t *testing.T) {
 		"story on real Kafka":  storyOnRealKafka,
 		"data is kept":         dataIsKept,
 		"no broker":            noBroker,
+		"no broker, direct":    noBrokerDirect,
+		"killed under load":    killedUnderLoad,
 		"stops without broker": stopsWithoutBroker,
 		"broker comes back":    brokerComesBack,
 		"second signal":        secondSignal,
@@ -100,15 +103,18 @@ func story(t *testing.T, p *process) {
 	assert.ElementsMatch(t, []string{"story-created", "story-first", "story-second", "story-third", "story-deleted"}, notified)
 
 	// The log tells each step, with the correlation ID of the request.
-	published := p.loggedText("Published ItemCreated for item " + id + " to topic customservice.item.created")
+	published := p.loggedText("Published ItemCreated for item " + id)
 	assert.Equal(t, "story-created", published.CorrelationID)
 	assert.Equal(t, trace, published.TraceID, "the caller's trace")
 	var told []string
-	for _, l := range p.messages("for item " + id) {
+	for _, l := range p.messages("Wrote to the outbox") {
+		if !strings.Contains(l.Msg, "for item "+id) {
+			continue
+		}
 		told = append(told, l.CorrelationID)
 	}
 	assert.Equal(t, []string{"story-created", "story-first", "story-second", "story-third", "story-deleted"}, told,
-		"one user's events are published in order, over all topics")
+		"one user's events are written in order, over all topics")
 	for _, consumer := range []string{"analytics", "notification", "audit"} {
 		p.logged(consumer+" received ItemDeleted", func(l line) bool {
 			return strings.HasPrefix(l.Msg, consumer+" received ItemDeleted") && l.CorrelationID == "story-deleted"
@@ -211,10 +217,17 @@ func dataIsKept(t *testing.T, binary string) {
 	assert.Equal(t, 0, second.stop())
 }
 
-func noBroker(t *testing.T, binary string) {
+func noBroker(t *testing.T, binary string) { t.Helper(); startsWithoutBroker(t, binary, "outbox") }
+
+func noBrokerDirect(t *testing.T, binary string) {
+	t.Helper()
+	startsWithoutBroker(t, binary, "direct", "-publish", "direct")
+}
+
+func startsWithoutBroker(t *testing.T, binary, waiting string, flags ...string) {
 	t.Helper()
 	port := closedPort(t)
-	p := serve(t, binary, []string{"Kafka__BootstrapServers=127.0.0.1:" + strconv.Itoa(port)}, "-memory")
+	p := serve(t, binary, []string{"Kafka__BootstrapServers=127.0.0.1:" + strconv.Itoa(port)}, append(flags, "-memory")...)
 	begin := time.Now()
 	id := p.create(uuid.NewString(), "Lamp", "X-Correlation-ID", "early")
 	assert.Less(t, time.Since(begin), 5*time.Second, "a request does not wait for Kafka")
@@ -226,7 +239,7 @@ func noBroker(t *testing.T, binary string) {
 		assert.Equal(c, "degraded", v["status"])
 		assert.Equal(c, false, v["kafka"].(map[string]any)["ok"])
 		assert.NotEmpty(c, v["kafka"].(map[string]any)["detail"])
-		assert.InDelta(c, 1, v["publisher"].(map[string]any)["waiting"], 0)
+		assert.InDelta(c, 1, v[waiting].(map[string]any)["waiting"], 0)
 	})
 	assert.Empty(t, p.messages("Published"))
 
@@ -240,12 +253,66 @@ func noBroker(t *testing.T, binary string) {
 
 func stopsWithoutBroker(t *testing.T, binary string) {
 	t.Helper()
-	p := serve(t, binary, nil, "-memory", "-kafka", "127.0.0.1:"+strconv.Itoa(closedPort(t)), "-stop-timeout", "3s")
+	port := closedPort(t)
+	flags := []string{"-kafka", "127.0.0.1:" + strconv.Itoa(port), "-stop-timeout", "3s"}
+	p := serve(t, binary, nil, append(flags, "-memory", "-publish", "direct")...)
 	id := p.create(uuid.NewString(), "Lamp")
 	begin := time.Now()
 	assert.Equal(t, 0, p.stop())
 	assert.Less(t, time.Since(begin), 20*time.Second)
 	assert.Equal(t, "ERROR", p.loggedText("Failed to publish ItemCreated for item "+id).Level, "what is lost is told")
+
+	flags = append(flags, "-database", filepath.Join(t.TempDir(), "kept.db"))
+	p = serve(t, binary, nil, flags...)
+	id = p.create(uuid.NewString(), "Lamp", "X-Correlation-ID", "kept")
+	assert.Equal(t, 0, p.stop())
+	embedded.Run(t, embedded.WithPort(port))
+	p = serve(t, binary, nil, flags...)
+	assert.Equal(t, "kept", p.loggedText("Published ItemCreated for item "+id).CorrelationID, "what is in the outbox is not lost")
+	p.eventually("/audit/items/"+id, func(c *assert.CollectT, _ int, v map[string]any) { assert.Len(c, v["events"], 2) })
+	assert.Equal(t, 0, p.stop())
+}
+
+// killedUnderLoad kills the service again and again while items are made: the items and the topic tell the same, each event once.
+func killedUnderLoad(t *testing.T, binary string) {
+	t.Helper()
+	broker := embedded.Run(t)
+	flags := []string{"-kafka", broker.Addr(), "-database", filepath.Join(t.TempDir(), "killed.db"), "-addr", "127.0.0.1:" + strconv.Itoa(closedPort(t))}
+	user := uuid.NewString()
+	var answered []string
+	for range 6 { // without consumers, whose group would wait for those that were killed
+		p := serve(t, binary, nil, append(flags, "-consumers", "none")...)
+		kill := time.AfterFunc(time.Duration(100+rand.IntN(700))*time.Millisecond, func() { _ = p.cmd.Process.Kill() }) //nolint:gosec // chance
+		for {
+			id, ok := p.tryCreate(user)
+			if !ok {
+				break
+			}
+			answered = append(answered, id)
+		}
+		kill.Stop()
+		p.wait()
+	}
+	p := serve(t, binary, nil, flags...)
+	p.eventually("/health", func(c *assert.CollectT, _ int, v map[string]any) {
+		assert.Equal(c, "ok", v["status"], "%v", v)
+		assert.InDelta(c, 0, v["outbox"].(map[string]any)["waiting"], 0)
+	})
+	stored := p.items(user)
+	for _, id := range answered {
+		assert.Contains(t, stored, id, "what was answered is stored")
+	}
+	require.NotEmpty(t, stored)
+	topic := readTopic(t, broker.Addr(), "customservice.item.created")
+	assert.ElementsMatch(t, stored, topic, "each stored item has its event in the topic, once, and no other has")
+	t.Logf("%d items answered, %d stored, %d events", len(answered), len(stored), len(topic))
+	p.eventually("/analytics?userId="+user, func(c *assert.CollectT, _ int, v map[string]any) {
+		assert.Equal(c, map[string]any{"Active": float64(len(stored))}, v["byStatus"])
+	})
+	p.eventually("/audit/items/"+stored[0], func(c *assert.CollectT, _ int, v map[string]any) { assert.Len(c, v["events"], 2) })
+	p.eventually("/audit/items/"+stored[len(stored)-1], func(c *assert.CollectT, _ int, v map[string]any) { assert.Len(c, v["events"], 2) })
+	assert.Len(t, readTopic(t, broker.Addr(), "customservice.notification.notification"), len(stored), "and each event its notification, once")
+	assert.Equal(t, 0, p.stop())
 }
 
 // brokerComesBack has a broker that goes away while the service runs.
@@ -287,7 +354,7 @@ func brokerComesBack(t *testing.T, binary string) {
 
 func secondSignal(t *testing.T, binary string) {
 	t.Helper()
-	p := serve(t, binary, nil, "-memory", "-kafka", "127.0.0.1:"+strconv.Itoa(closedPort(t)), "-stop-timeout", "1h")
+	p := serve(t, binary, nil, "-memory", "-kafka", "127.0.0.1:"+strconv.Itoa(closedPort(t)), "-stop-timeout", "1h", "-publish", "direct")
 	p.create(uuid.NewString(), "Lamp")
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGINT))
 	p.loggedText("not published yet")

@@ -3,6 +3,7 @@ package main_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"io"
 	"net"
@@ -18,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -222,4 +224,69 @@ func closedPort(t *testing.T) int {
 	addr, ok := l.Addr().(*net.TCPAddr)
 	require.True(t, ok)
 	return addr.Port
+}
+
+// tryCreate makes an item, of which it returns the ID when the service answers.
+func (p *process) tryCreate(user string) (string, bool) {
+	p.t.Helper()
+	body := strings.NewReader(`{"name":"Lamp","description":"of brass","userId":"` + user + `"}`)
+	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.base+"/items", body)
+	require.NoError(p.t, err)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", false
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var v struct{ ID string }
+	if json.NewDecoder(resp.Body).Decode(&v) != nil || resp.StatusCode != http.StatusCreated {
+		return "", false
+	}
+	return v.ID, true
+}
+
+// readTopic returns the item's, or else the cause's, ID in each record of a topic, read by another client than ours.
+func readTopic(t *testing.T, address, topic string) []string {
+	t.Helper()
+	conn, err := kafka.DialContext(t.Context(), "tcp", address)
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, conn.Close()) }()
+	partitions, err := conn.ReadPartitions(topic)
+	require.NoError(t, err)
+	var ids []string
+	for _, p := range partitions {
+		leader, err := kafka.DialLeader(t.Context(), "tcp", address, topic, p.ID)
+		require.NoError(t, err)
+		first, last, err := leader.ReadOffsets()
+		require.NoError(t, err)
+		require.Zero(t, first)
+		for offset := first; offset < last; offset++ {
+			m, err := leader.ReadMessage(1 << 20)
+			require.NoError(t, err)
+			var e struct{ CustomItemID, CausationID string }
+			require.NoError(t, json.Unmarshal(m.Value, &e))
+			ids = append(ids, cmp.Or(e.CustomItemID, e.CausationID))
+		}
+		require.NoError(t, leader.Close())
+	}
+	return ids
+}
+
+// items returns the IDs of all items of the user.
+func (p *process) items(user string) (ids []string) {
+	p.t.Helper()
+	for path := "/items?limit=100&userId=" + user; ; {
+		status, v := p.do(http.MethodGet, path, "")
+		require.Equal(p.t, http.StatusOK, status, "%v", v)
+		items, ok := v["items"].([]any)
+		require.True(p.t, ok)
+		for _, it := range items {
+			ids = append(ids, it.(map[string]any)["id"].(string)) //nolint:forcetypeassert // a test may panic
+		}
+		cursor, more := v["nextCursor"].(string)
+		if !more {
+			return ids
+		}
+		path = "/items?limit=100&userId=" + user + "&cursor=" + cursor
+	}
 }

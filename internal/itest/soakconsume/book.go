@@ -40,7 +40,7 @@ type book struct {
 
 	mu      sync.Mutex
 	keys    map[string]*keyState
-	blows   map[string][]blow // by member
+	blows   map[string][]blow  // by member
 	blocks  map[string][]block // by member
 	dead    map[string]bool
 	acked   int
@@ -49,10 +49,11 @@ type book struct {
 	again   map[fate]int // records handled again, by what explains it
 	cut     int          // handlers that a blow caught in the middle, while others went on
 	oldest  time.Duration
-	blocked time.Duration // for how long a member's commits were refused at most
+	blocked time.Duration  // for how long a member's commits were refused at most
 	byKind  map[string]int // records handled for the first time, by the member's kind
 	wrong   []string
 	wrongs  int
+	sorts   map[string]int
 }
 
 type keyState struct {
@@ -74,7 +75,7 @@ type opened struct {
 
 func newBook(window, session time.Duration) *book {
 	return &book{
-		window: window, session: session, keys: map[string]*keyState{}, blows: map[string][]blow{}, blocks: map[string][]block{}, dead: map[string]bool{},
+		window: window, session: session, keys: map[string]*keyState{}, blows: map[string][]blow{}, blocks: map[string][]block{}, sorts: map[string]int{}, dead: map[string]bool{},
 		again: map[fate]int{}, byKind: map[string]int{},
 	}
 }
@@ -133,7 +134,17 @@ func (b *book) uncommitted(member string, blow time.Time) time.Duration {
 }
 
 func (b *book) say(format string, args ...any) {
-	if b.wrongs++; len(b.wrong) < 30 {
+	b.wrongs++
+	// A few of each sort: the format, and the member that comes last but for a number.
+	sort := format
+	for _, arg := range args {
+		if who, ok := arg.(string); ok {
+			if _, _, is := strings.Cut(who, "."); is {
+				sort += who
+			}
+		}
+	}
+	if b.sorts[sort]++; b.sorts[sort] <= 2 && len(b.wrong) < 100 {
 		b.wrong = append(b.wrong, fmt.Sprintf(format, args...))
 	}
 }
@@ -176,6 +187,13 @@ func (b *book) line(text string, at time.Time) {
 	k.open[who] = opened{seq, at}
 }
 
+// leftUncommitted reports whether a member that ended when it was asked to could not commit before: the broker took no commits, or
+// it is another client, which does not wait for that.
+func (b *book) leftUncommitted(member string, at time.Time) bool {
+	kind, _, _ := strings.Cut(member, "-")
+	return kind != "ours" || b.uncommitted(member, at) > b.window
+}
+
 // begin judges that a member begins with a record.
 func (b *book) begin(k *keyState, key string, seq int, who string, at time.Time) {
 	for other, o := range k.open {
@@ -214,7 +232,7 @@ func (b *book) begin(k *keyState, key string, seq int, who string, at time.Time)
 		if bl.fate == lost {
 			window += b.session // it could not commit for as long
 		}
-		if bl.fate == stopped || bl.at.Before(before.from.Add(-slack)) || bl.at.Sub(before.at) > window {
+		if bl.fate == stopped && !b.leftUncommitted(before.by, bl.at) || bl.at.Before(before.from.Add(-slack)) || bl.at.Sub(before.at) > window {
 			continue
 		}
 		b.again[bl.fate]++

@@ -163,6 +163,9 @@ func (t *troupe) end(s *slot, sig syscall.Signal, within time.Duration) error {
 	if err := m.cmd.Process.Signal(sig); err != nil {
 		return fmt.Errorf("%s: %w", m.name, err)
 	}
+	if f == stopped {
+		t.book.hit(m.name, f, time.Now()) // others may go on before its process has ended
+	}
 	select {
 	case <-m.exit:
 	case <-time.After(within):

@@ -45,7 +45,7 @@ func setup(t *testing.T) *bundle {
 	t.Cleanup(func() { _ = st.Close() })
 	b.store = st
 	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	svc := service.New(st, cache.NewMemory(time.Minute, 100), b.recorder, log)
+	svc := service.NewDirect(st, cache.NewMemory(time.Minute, 100), b.recorder, log)
 	tracer := sdktrace.NewTracerProvider().Tracer("test")
 	b.handler = api.New(svc, st, func(context.Context) api.Health { return b.health }, tracer, log)
 	return b
@@ -227,11 +227,12 @@ func TestAuditRebuildsTheItem(t *testing.T) {
 	for i, rec := range b.recorder.Records() {
 		e, ok := b.recorder.Events()[i].(event.OfItem)
 		require.True(t, ok)
-		_, err := b.store.Append(t.Context(), store.AuditEntry{
-			EventID: e.Metadata().EventID, Topic: rec.Topic, ItemID: e.ItemID(), UserID: uuid.MustParse(user),
-			Time: e.Metadata().Timestamp, CorrelationID: e.Metadata().CorrelationID, Payload: rec.Value,
-		})
-		require.NoError(t, err)
+		require.NoError(t, b.store.InTx(t.Context(), func(tx *store.Tx) error {
+			return tx.Append(t.Context(), store.AuditEntry{
+				EventID: e.Metadata().EventID, Topic: rec.Topic, ItemID: e.ItemID(), UserID: uuid.MustParse(user),
+				Time: e.Metadata().Timestamp, CorrelationID: e.Metadata().CorrelationID, Payload: rec.Value,
+			})
+		}))
 	}
 	got := b.do("GET", "/audit/items/"+id, "").json(http.StatusOK)
 	assert.Len(t, got["events"], 3)
@@ -245,7 +246,9 @@ func TestAnalytics(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	assert.JSONEq(t, `{"byStatus":{},"byUser":[]}`, b.do("GET", "/analytics", "").Body.String())
-	require.NoError(t, b.store.Count(t.Context(), uuid.New(), uuid.MustParse(user), "Active", time.Now()))
+	require.NoError(t, b.store.InTx(t.Context(), func(tx *store.Tx) error {
+		return tx.Count(t.Context(), uuid.New(), uuid.MustParse(user), "Active", time.Now())
+	}))
 	assert.JSONEq(t, `{"byStatus":{"Active":1},"byUser":[{"userId":"`+user+`","items":{"Active":1}}]}`,
 		b.do("GET", "/analytics?userId="+user, "").Body.String())
 }

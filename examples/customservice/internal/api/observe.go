@@ -16,16 +16,25 @@ import (
 // a restart would help neither the broker nor the waiting events. Without its
 // database it can't serve: "down" and HTTP 503.
 type Health struct {
-	Status    string   `json:"status"`
-	Database  Part     `json:"database"`
-	Cache     Part     `json:"cache"`
-	Kafka     Part     `json:"kafka"`
-	Publisher Outgoing `json:"publisher"`
-	Consumers []Part   `json:"consumers"`
+	Status    string  `json:"status"`
+	Database  Part    `json:"database"`
+	Cache     Part    `json:"cache"`
+	Kafka     Part    `json:"kafka"`
+	Outbox    Outbox  `json:"outbox"`
+	Direct    *Direct `json:"direct,omitempty"` // only with -publish direct
+	Consumers []Part  `json:"consumers"`
 }
 
-// Outgoing is what became of the events of requests since the process began.
-type Outgoing struct {
+// Outbox is what is committed and not published yet.
+type Outbox struct {
+	Waiting       int64   `json:"waiting"`
+	OldestSeconds float64 `json:"oldestSeconds"` // for how long the oldest of them has waited
+	Parked        int64   `json:"parked"`        // events that cannot be published, and hold back those of their key
+	Detail        string  `json:"detail,omitempty"`
+}
+
+// Direct is what became of the events of requests that were published without the outbox, since the process began.
+type Direct struct {
 	Waiting   int    `json:"waiting"`  // for a broker
 	OnItsWay  int    `json:"onItsWay"` // and not acknowledged yet
 	Published int64  `json:"published"`

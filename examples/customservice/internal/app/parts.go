@@ -14,10 +14,13 @@ import (
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/broker"
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/cache"
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/event"
+	"github.com/expensevault/sharedlibrary/examples/customservice/internal/outgoing"
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/settings"
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/store"
 	"github.com/expensevault/sharedlibrary/messaging"
 	"github.com/expensevault/sharedlibrary/messaging/embedded"
+	"github.com/expensevault/sharedlibrary/messaging/inbox"
+	"github.com/expensevault/sharedlibrary/messaging/outbox"
 )
 
 // ErrNoBroker says that a consumer alone has nowhere to read from.
@@ -31,6 +34,10 @@ type parts struct {
 	config    messaging.Config
 	publisher *messaging.KafkaPublisher
 	link      *broker.Link
+	box       *outbox.Outbox
+	signal    outbox.Signal // of commits to box
+	relay     *outgoing.Relay
+	inbox     *inbox.Inbox   // of all groups: what it cleans is theirs
 	close     []func() error // in the order of opening
 }
 
@@ -71,6 +78,13 @@ func open(ctx context.Context, s settings.Settings, own bool, log *slog.Logger) 
 	}
 	p.close = append(p.close, p.publisher.Close)
 	p.link = broker.NewLink(config, log, broker.Topics(config, event.Topics(), s.Partitions, s.Replication)...)
+	p.box = outbox.New(p.store.Dialect(), outbox.WithEncode(config.Encode))
+	p.inbox = inbox.New(p.store.DB(), p.store.Dialect(), event.Service, inbox.WithLogger(log))
+	opts := []outbox.Option{outbox.WithSignal(&p.signal)}
+	if store.IsPostgres(s.Database) {
+		opts = append(opts, outbox.WithListener(outgoing.Listen(s.Database)))
+	}
+	p.relay = outgoing.NewRelay(p.store.DB(), p.store.Dialect(), p.box, p.publisher, p.link, log, opts...)
 	return p, nil
 }
 

@@ -42,8 +42,12 @@ func Serve(ctx context.Context, s settings.Settings, tracer trace.Tracer, log *s
 	}
 	p.close = append(p.close, c.Close)
 
-	queue := outgoing.NewQueue(p.publisher, p.link, s.Queue, log)
-	running := &running{parts: p, cache: c, queue: queue}
+	running := &running{parts: p, cache: c}
+	svc := service.New(p.store, c, p.box, p.signal.Notify, log)
+	if s.Publish == settings.Direct {
+		running.queue = outgoing.NewQueue(p.publisher, p.link, s.Queue, log)
+		svc = service.NewDirect(p.store, c, running.queue, log)
+	}
 	for _, name := range s.InProcess() {
 		r, err := newRunner(p, s, name, log)
 		if err != nil {
@@ -51,7 +55,6 @@ func Serve(ctx context.Context, s settings.Settings, tracer trace.Tracer, log *s
 		}
 		running.consumers = append(running.consumers, r)
 	}
-	svc := service.New(p.store, c, queue, log)
 	server := &http.Server{
 		Handler:           api.New(svc, p.store, running.health, tracer, log),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -66,7 +69,7 @@ func Serve(ctx context.Context, s settings.Settings, tracer trace.Tracer, log *s
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	log.InfoContext(ctx, "customservice listens on http://"+listener.Addr().String(),
-		slog.String("database", p.store.Kind()), slog.String("cache", c.Kind()), slog.String("kafka", p.kafkaName()),
+		slog.String("database", p.store.Kind()), slog.String("cache", c.Kind()), slog.String("kafka", p.kafkaName()), slog.String("publish", s.Publish),
 		slog.String("consumers", strings.Join(s.InProcess(), ",")))
 
 	var failed error
@@ -90,19 +93,29 @@ func Serve(ctx context.Context, s settings.Settings, tracer trace.Tracer, log *s
 }
 
 // newRunner gives a consumer a part of the time that stopping may take.
+// inboxAge is for how long the consumers know an event again: longer than a topic keeps it, a week by default.
+const inboxAge = 14 * 24 * time.Hour
+
+// lateAfter is how old an event may get in the outbox before the service calls itself degraded.
+const lateAfter = time.Minute
+
 func newRunner(p *parts, s settings.Settings, name string, log *slog.Logger) (*consumers.Runner, error) {
-	return consumers.NewRunner(p.config, name, s.Stop/3, consumers.Needs{Store: p.store, Publisher: p.publisher, Log: log})
+	needs := consumers.Needs{Store: p.store, Outbox: p.box, Committed: p.signal.Notify, Log: log}
+	if s.Publish == settings.Direct {
+		needs.Outbox, needs.Publisher = nil, p.publisher
+	}
+	return consumers.NewRunner(p.config, name, s.Stop/3, needs)
 }
 
 // running is what goes on beside HTTP.
 type running struct {
 	parts     *parts
 	cache     cache.Cache
-	queue     *outgoing.Queue // nil: no requests
+	queue     *outgoing.Queue // nil: nothing is published directly
 	consumers []*consumers.Runner
 
-	stopConsumers, stopLink context.CancelFunc
-	consuming, linking      sync.WaitGroup
+	stopConsumers, stopRelay, stopLink context.CancelFunc
+	consuming, relaying, linking       sync.WaitGroup
 }
 
 func (r *running) start(ctx context.Context) {
@@ -110,11 +123,14 @@ func (r *running) start(ctx context.Context) {
 	life := context.WithoutCancel(ctx)
 	linked, stopLink := context.WithCancel(life)
 	consuming, stopConsumers := context.WithCancel(life)
-	r.stopLink, r.stopConsumers = stopLink, stopConsumers
+	relaying, stopRelay := context.WithCancel(life)
+	r.stopLink, r.stopConsumers, r.stopRelay = stopLink, stopConsumers, stopRelay
 	r.linking.Go(func() { r.parts.link.Run(linked) })
 	for _, c := range r.consumers {
 		r.consuming.Go(func() { c.Run(consuming) })
 	}
+	r.relaying.Go(func() { r.parts.relay.Run(relaying) })
+	r.relaying.Go(func() { _ = r.parts.inbox.KeepClean(relaying, inboxAge) })
 	if r.queue != nil {
 		go r.queue.Run() //nolint:contextcheck // it ends by Stop
 	}
@@ -126,6 +142,8 @@ func (r *running) stop(ctx context.Context) {
 	if r.queue != nil {
 		r.queue.Stop(ctx)
 	}
+	r.stopRelay()
+	r.relaying.Wait() // what is not on its way stays in the outbox
 	r.stopLink()
 	r.linking.Wait()
 }
@@ -139,12 +157,19 @@ func (r *running) health(ctx context.Context) api.Health {
 	}
 	link := r.parts.link.State()
 	h.Kafka = api.Part{Name: r.parts.kafkaName(), OK: link.Up, Detail: link.Detail}
-	stats := r.queue.Stats()
-	h.Publisher = api.Outgoing{
-		Waiting: stats.Waiting, OnItsWay: stats.OnItsWay, Published: stats.Published, Lost: stats.Lost, LastError: stats.LastError,
+	backlog, err := r.parts.relay.State(ctx)
+	h.Outbox = api.Outbox{Waiting: backlog.Pending, OldestSeconds: backlog.Oldest.Seconds(), Parked: backlog.Parked}
+	if err != nil {
+		h.Outbox.Detail = err.Error()
+	}
+	if r.queue != nil {
+		stats := r.queue.Stats()
+		h.Direct = &api.Direct{
+			Waiting: stats.Waiting, OnItsWay: stats.OnItsWay, Published: stats.Published, Lost: stats.Lost, LastError: stats.LastError,
+		}
 	}
 	h.Consumers = []api.Part{}
-	fine := h.Cache.OK && h.Kafka.OK
+	fine := h.Cache.OK && h.Kafka.OK && err == nil && backlog.Parked == 0 && backlog.Oldest < lateAfter
 	for _, c := range r.consumers {
 		alive, err := c.State()
 		state := part(c.Name(), err)

@@ -2,7 +2,6 @@ package consumers
 
 import (
 	"context"
-	"log/slog"
 
 	"github.com/google/uuid"
 
@@ -10,6 +9,7 @@ import (
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/event"
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/store"
 	"github.com/expensevault/sharedlibrary/messaging"
+	"github.com/expensevault/sharedlibrary/messaging/inbox"
 )
 
 // registerAudit keeps every event as it stands in its topic.
@@ -33,14 +33,10 @@ func keep(ctx context.Context, n Needs, e events.IntegrationEvent, itemID, user 
 	b := e.Metadata()
 	d, _ := messaging.DeliveryFrom(ctx)
 	payload, _ := ctx.Value(payloadKey{}).([]byte)
-	fresh, err := n.Store.Append(ctx, store.AuditEntry{
+	return n.Store.Within(inbox.Tx(ctx)).Append(ctx, store.AuditEntry{
 		EventID: b.EventID, Topic: e.Topic().String(), Partition: d.Partition, Offset: d.Offset, ItemID: itemID, UserID: user,
 		Time: b.Timestamp, CorrelationID: b.CorrelationID, CausationID: b.CausationID, Payload: payload,
 	})
-	if err == nil && !fresh {
-		n.Log.InfoContext(ctx, "audit has this event already, from an earlier delivery", slog.String("event_id", b.EventID.String()))
-	}
-	return err
 }
 
 type payloadKey struct{}

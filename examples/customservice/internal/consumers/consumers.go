@@ -11,11 +11,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/expensevault/sharedlibrary/events"
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/event"
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/store"
 	"github.com/expensevault/sharedlibrary/messaging"
+	"github.com/expensevault/sharedlibrary/messaging/inbox"
+	"github.com/expensevault/sharedlibrary/messaging/outbox"
 )
 
 // The consumers' names.
@@ -34,12 +37,21 @@ func Group(name string) string { return event.Service + "-" + name }
 // Needs is what consumers work with.
 type Needs struct {
 	Store     *store.Store
-	Publisher messaging.Publisher // for the notifications; it returns when they are acknowledged
+	Outbox    *outbox.Outbox      // for the notifications, in the transaction of their cause's inbox; nil: Publisher
+	Committed func()              // after each such transaction
+	Publisher messaging.Publisher // for the notifications without an outbox; it returns when they are acknowledged
 	Log       *slog.Logger
 }
 
 // Register registers the handlers of the consumer.
 func Register(mux *messaging.Mux, name string, n Needs) error {
+	if !slices.Contains(Names(), name) {
+		return fmt.Errorf("there is no consumer %q: choose from %q", name, Names())
+	}
+	// Whoever publishes at once does so outside of a transaction, which would last until a broker answers.
+	if name != Notification || n.Outbox != nil {
+		mux.Use(inbox.New(n.Store.DB(), n.Store.Dialect(), Group(name), inbox.WithLogger(n.Log), inbox.WithAfterCommit(n.Committed)).Middleware())
+	}
 	switch name {
 	case Analytics:
 		registerAnalytics(mux, n)
@@ -47,8 +59,6 @@ func Register(mux *messaging.Mux, name string, n Needs) error {
 		registerNotification(mux, n)
 	case Audit:
 		registerAudit(mux, n)
-	default:
-		return fmt.Errorf("there is no consumer %q: choose from %q", name, Names())
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/expensevault/sharedlibrary/events"
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/event"
 	"github.com/expensevault/sharedlibrary/messaging"
+	"github.com/expensevault/sharedlibrary/messaging/inbox"
 )
 
 // registerNotification sends a Notification onward for each event of an item.
@@ -35,10 +36,14 @@ func notify(ctx context.Context, n Needs, cause event.OfItem, user uuid.UUID, me
 		UserID:  user,
 		Message: message,
 	}
-	if err := n.Publisher.Publish(ctx, e); err != nil {
+	verb, publisher := "Published", n.Publisher
+	if n.Outbox != nil {
+		verb, publisher = "Wrote to the outbox", n.Outbox.In(inbox.Tx(ctx))
+	}
+	if err := publisher.Publish(ctx, e); err != nil {
 		return err
 	}
-	n.Log.InfoContext(ctx, fmt.Sprintf("Published %s for user %s to topic %s", event.Name(e), user, e.Topic()),
+	n.Log.InfoContext(ctx, fmt.Sprintf("%s %s for user %s to topic %s", verb, event.Name(e), user, e.Topic()),
 		slog.String("item", cause.ItemID().String()), slog.String("event_id", e.EventID.String()), slog.String("causation_id", e.CausationID))
 	return nil
 }

@@ -5,6 +5,7 @@ package event
 
 import (
 	"reflect"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -34,6 +35,16 @@ func Name(e events.IntegrationEvent) string {
 		t = t.Elem()
 	}
 	return t.Name()
+}
+
+// NameOfType is the [Name] of the service's event with this type, the last part of its topic; the type itself for others' events.
+func NameOfType(eventType string) string {
+	for _, e := range []events.IntegrationEvent{(*ItemCreated)(nil), (*ItemUpdated)(nil), (*ItemDeleted)(nil), (*Notification)(nil)} {
+		if strings.HasSuffix(e.Topic().String(), "."+eventType) {
+			return Name(e)
+		}
+	}
+	return eventType
 }
 
 // OfItem is implemented by the events about one item.

@@ -4,6 +4,7 @@ package service
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -15,21 +16,32 @@ import (
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/item"
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/store"
 	"github.com/expensevault/sharedlibrary/messaging"
+	"github.com/expensevault/sharedlibrary/messaging/outbox"
 )
 
 // Service answers the commands and queries about items.
 type Service struct {
 	store     *store.Store
 	cache     cache.Cache
-	publisher messaging.Publisher
+	box       *outbox.Outbox      // nil: publisher
+	committed func()              // after each transaction with box
+	publisher messaging.Publisher // without box
 	log       *slog.Logger
 	turns     turns
 }
 
-// New returns a service. Its commands wait for the publisher, so that whoever
-// must not wait for a broker gives one that queues. An error of the publisher
-// is logged and never fails a command.
-func New(s *store.Store, c cache.Cache, p messaging.Publisher, log *slog.Logger) *Service {
+// New returns a service whose commands write their event into the outbox, in
+// the transaction of the item's row; committed is called after each of them. A
+// command that fails has published nothing, and one that succeeds will have.
+func New(s *store.Store, c cache.Cache, box *outbox.Outbox, committed func(), log *slog.Logger) *Service {
+	return &Service{store: s, cache: c, box: box, committed: committed, log: log, turns: newTurns()}
+}
+
+// NewDirect returns a service whose commands publish after the commit, as the
+// guide does: an error of the publisher is logged and never fails a command,
+// and the event is lost. Commands wait for the publisher, so that whoever must
+// not wait for a broker gives one that queues.
+func NewDirect(s *store.Store, c cache.Cache, p messaging.Publisher, log *slog.Logger) *Service {
 	return &Service{store: s, cache: c, publisher: messaging.BestEffort(p, log), log: log, turns: newTurns()}
 }
 
@@ -47,21 +59,24 @@ func (s *Service) Create(ctx context.Context, d item.Draft) (item.Item, error) {
 	ctx, cancel := detach(ctx)
 	defer cancel()
 
-	// 1. Persist.
-	err = s.store.InTx(ctx, func(tx *store.Tx) error { return tx.Insert(ctx, &it) })
+	// There is nothing in the cache yet.
+	err = s.do(ctx, func(tx *store.Tx) (event.OfItem, error) {
+		if err := tx.Insert(ctx, &it); err != nil {
+			return nil, err
+		}
+		return &event.ItemCreated{
+			Base:         events.Base{Timestamp: it.CreatedAt},
+			CustomItemID: it.ID,
+			Name:         it.Name,
+			Description:  it.Description,
+			UserID:       it.UserID,
+			CategoryID:   it.CategoryID,
+			Status:       string(it.Status),
+		}, nil
+	}, func() {})
 	if err != nil {
 		return item.Item{}, err
 	}
-	// 2. Publish. There is nothing in the cache yet.
-	s.publish(ctx, &event.ItemCreated{
-		Base:         events.Base{Timestamp: it.CreatedAt},
-		CustomItemID: it.ID,
-		Name:         it.Name,
-		Description:  it.Description,
-		UserID:       it.UserID,
-		CategoryID:   it.CategoryID,
-		Status:       string(it.Status),
-	})
 	return it, nil
 }
 
@@ -73,7 +88,7 @@ func (s *Service) Update(ctx context.Context, id uuid.UUID, version int64, d ite
 			return err
 		}
 		return tx.Update(ctx, it)
-	}, func(it item.Item) events.IntegrationEvent {
+	}, func(it item.Item) event.OfItem {
 		return &event.ItemUpdated{
 			Base:         events.Base{Timestamp: it.UpdatedAt},
 			CustomItemID: it.ID,
@@ -95,7 +110,7 @@ func (s *Service) Delete(ctx context.Context, id uuid.UUID, version int64, by st
 	}
 	_, err := s.change(ctx, id, version, func(tx *store.Tx, it *item.Item) error {
 		return tx.Delete(ctx, it, by)
-	}, func(it item.Item) events.IntegrationEvent {
+	}, func(it item.Item) event.OfItem {
 		return &event.ItemDeleted{
 			Base:         events.Base{Timestamp: it.UpdatedAt},
 			CustomItemID: it.ID,
@@ -108,7 +123,7 @@ func (s *Service) Delete(ctx context.Context, id uuid.UUID, version int64, by st
 }
 
 func (s *Service) change(ctx context.Context, id uuid.UUID, version int64,
-	write func(*store.Tx, *item.Item) error, tell func(item.Item) events.IntegrationEvent,
+	write func(*store.Tx, *item.Item) error, tell func(item.Item) event.OfItem,
 ) (item.Item, error) {
 	it, err := s.store.Item(ctx, id) // for the owner only: what it says may be old when our turn comes
 	if err != nil {
@@ -122,33 +137,51 @@ func (s *Service) change(ctx context.Context, id uuid.UUID, version int64,
 	ctx, cancel := detach(ctx)
 	defer cancel()
 
-	// 1. Persist.
-	err = s.store.InTx(ctx, func(tx *store.Tx) error {
+	err = s.do(ctx, func(tx *store.Tx) (event.OfItem, error) {
 		if it, err = tx.Item(ctx, id); err != nil {
-			return err
+			return nil, err
 		}
 		if version != 0 && version != it.Version {
-			return item.ErrVersion
+			return nil, item.ErrVersion
 		}
-		return write(tx, &it)
+		if err := write(tx, &it); err != nil {
+			return nil, err
+		}
+		return tell(it), nil
+	}, func() {
+		if err := s.cache.Invalidate(ctx, it.ID, it.Version); err != nil {
+			s.log.WarnContext(ctx, "Failed to invalidate the cache: others may read the old item until it expires",
+				slog.String("item", it.ID.String()), slog.Any("error", err))
+		}
 	})
 	if err != nil {
 		return item.Item{}, err
 	}
-	// 2. Invalidate the cache.
-	if err := s.cache.Invalidate(ctx, it.ID, it.Version); err != nil {
-		s.log.WarnContext(ctx, "Failed to invalidate the cache: others may read the old item until it expires",
-			slog.String("item", it.ID.String()), slog.Any("error", err))
-	}
-	// 3. Publish.
-	s.publish(ctx, tell(it))
 	return it, nil
 }
 
-// publish tells others what is committed. Its error is nil: the publisher is a
-// best effort, and logs what fails.
-func (s *Service) publish(ctx context.Context, e events.IntegrationEvent) {
-	_ = s.publisher.Publish(ctx, e)
+// do persists by write, invalidates the cache, and publishes what write
+// returned: with the row, or in the end.
+func (s *Service) do(ctx context.Context, write func(*store.Tx) (event.OfItem, error), invalidate func()) error {
+	var e event.OfItem
+	err := s.store.InTx(ctx, func(tx *store.Tx) (err error) {
+		if e, err = write(tx); err != nil || s.box == nil {
+			return err
+		}
+		return s.box.In(tx).Publish(ctx, e)
+	})
+	if err != nil {
+		return err
+	}
+	invalidate()
+	if s.box == nil {
+		_ = s.publisher.Publish(ctx, e) // logged by BestEffort
+		return nil
+	}
+	s.committed()
+	s.log.InfoContext(ctx, fmt.Sprintf("Wrote to the outbox %s for item %s to topic %s", event.Name(e), e.ItemID(), e.Topic()),
+		slog.String("user", e.PartitionKey()), slog.String("event_id", e.Metadata().EventID.String()))
+	return nil
 }
 
 // detach keeps a client that goes away from ending a command between its

@@ -47,7 +47,7 @@ func (b *bundle) use(t *testing.T, p messaging.Publisher) {
 	b.store, err = store.Open(t.Context(), store.Memory)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, b.store.Close()) })
-	b.Service = service.New(b.store, b.cache, p, slog.New(slog.NewTextHandler(b.log, nil)))
+	b.Service = service.NewDirect(b.store, b.cache, p, slog.New(slog.NewTextHandler(b.log, nil)))
 }
 
 func lamp() item.Draft {

@@ -80,7 +80,9 @@ func (c *Command) flags() *flag.FlagSet {
 	f.IntVar(&c.KafkaPort, "kafka-port", c.KafkaPort, "`port` of the embedded Kafka on 127.0.0.1; 0 takes a free one, which the log tells")
 	f.IntVar(&c.Partitions, "partitions", c.Partitions, "the `number` of partitions that new topics get")
 	f.IntVar(&c.Replication, "replication", c.Replication, "the `number` of replicas that new topics get; 0 is the broker's default")
-	f.IntVar(&c.Queue, "queue", c.Queue, "the `number` of events that may wait in memory while no broker is reachable")
+	f.StringVar(&c.Publish, "publish", c.Publish, "the `way` of events to Kafka: outbox, with which none is lost or doubled, or direct, "+
+		"which is to publish after the commit and to lose what is not acknowledged")
+	f.IntVar(&c.Queue, "queue", c.Queue, "the `number` of events that may wait in memory while no broker is reachable, with -publish direct")
 	f.StringVar(&c.Consumers, "consumers", c.Consumers, "`names` of the consumers in this process, with commas, or none")
 
 	f.StringVar(&c.LogFormat, "log-format", c.LogFormat, "the `format` of the log on standard error: text or json")
@@ -134,7 +136,7 @@ a cache in memory.
 		{"HTTP", []string{"addr", "stop-timeout"}},
 		{"Data", []string{"memory", "data", "database", "redis", "cache-ttl", "cache-size"}},
 		{"Kafka", []string{
-			"kafka", "appsettings", "environment", "kafka-port", "partitions", "replication", "queue", "consumers",
+			"kafka", "appsettings", "environment", "kafka-port", "partitions", "replication", "publish", "queue", "consumers",
 		}},
 		{"Log", []string{"log-format", "log-level"}},
 	} {

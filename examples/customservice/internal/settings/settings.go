@@ -22,6 +22,12 @@ import (
 // cache-ttl is CUSTOMSERVICE_CACHE_TTL.
 const Prefix = "CUSTOMSERVICE_"
 
+// How events leave: with the row that they tell of, or after it by best effort, as in the guide.
+const (
+	Outbox = "outbox"
+	Direct = "direct"
+)
+
 // Settings are all settings but Kafka's own.
 type Settings struct {
 	Addr string        // where HTTP is served
@@ -40,8 +46,9 @@ type Settings struct {
 	Environment string // of appsettings.{Environment}.json; "": as messaging.Load has it
 	KafkaPort   int    // of the embedded Kafka; 0: a free one
 	Partitions  int
-	Replication int // 0: the broker's default
-	Queue       int // events that may wait for a broker
+	Replication int    // 0: the broker's default
+	Publish     string // Outbox or Direct
+	Queue       int    // events that may wait for a broker, with Direct
 	Consumers   string
 
 	LogFormat string
@@ -58,6 +65,7 @@ func Default() Settings {
 		CacheSize:   10_000,
 		Appsettings: ".",
 		Partitions:  6,
+		Publish:     Outbox,
 		Queue:       10_000,
 		Consumers:   strings.Join(consumers.Names(), ","),
 		LogFormat:   "text",
@@ -95,6 +103,7 @@ func (s Settings) check() error {
 	wrong(s.KafkaPort >= 0 && s.KafkaPort <= 65535, "-kafka-port %d: give a port up to 65535, or 0 for a free one", s.KafkaPort)
 	wrong(s.Partitions > 0, "-partitions %d: give 1 or more", s.Partitions)
 	wrong(s.Replication >= 0, "-replication %d: give 1 or more, or 0 for the broker's default", s.Replication)
+	wrong(s.Publish == Outbox || s.Publish == Direct, "-publish %q: give %s or %s", s.Publish, Outbox, Direct)
 	wrong(s.Queue > 0, "-queue %d: give 1 or more", s.Queue)
 	wrong(slices.Contains([]string{"text", "json"}, s.LogFormat), "-log-format %q: give text or json", s.LogFormat)
 	seen := map[string]bool{}

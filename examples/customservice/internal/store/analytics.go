@@ -12,8 +12,8 @@ import (
 // Count says in which status an item is since the moment. What is known of the
 // item from a later moment stays: events of several topics come in any order,
 // and more than once.
-func (s *Store) Count(ctx context.Context, itemID, user uuid.UUID, status string, at time.Time) error {
-	_, err := s.write.ExecContext(ctx,
+func (tx *Tx) Count(ctx context.Context, itemID, user uuid.UUID, status string, at time.Time) error {
+	_, err := tx.ExecContext(ctx,
 		`INSERT INTO analytics (item_id, user_id, status, event_ms) VALUES ($1, $2, $3, $4)
 		 ON CONFLICT (item_id) DO UPDATE SET status = excluded.status, event_ms = excluded.event_ms
 		 WHERE excluded.event_ms > analytics.event_ms`, itemID, user, status, millis(at))

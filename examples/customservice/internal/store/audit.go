@@ -27,23 +27,18 @@ type AuditEntry struct {
 
 const auditColumns = "event_id, topic, source_part, source_offset, item_id, user_id, event_ms, correlation_id, causation_id, payload"
 
-// Append adds the entry to the trail; false says that the event is there
-// already, from an earlier delivery. The trail can't be changed otherwise: the
-// database refuses it.
-func (s *Store) Append(ctx context.Context, e AuditEntry) (bool, error) {
-	result, err := s.write.ExecContext(ctx,
+// Append adds the entry to the trail. An event that is there already is an
+// error. The trail can't be changed otherwise: the database refuses it.
+func (tx *Tx) Append(ctx context.Context, e AuditEntry) error {
+	_, err := tx.ExecContext(ctx,
 		`INSERT INTO audit (`+auditColumns+`)
-		 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (event_id) DO NOTHING`,
+		 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
 		e.EventID, e.Topic, e.Partition, e.Offset, uuid.NullUUID{UUID: e.ItemID, Valid: e.ItemID != uuid.Nil}, e.UserID,
 		millis(e.Time), e.CorrelationID, e.CausationID, string(e.Payload))
 	if err != nil {
-		return false, fmt.Errorf("store: append to the audit trail: %w", err)
+		return fmt.Errorf("store: append to the audit trail: %w", err)
 	}
-	n, err := result.RowsAffected()
-	if err != nil {
-		return false, fmt.Errorf("store: append to the audit trail: %w", err)
-	}
-	return n == 1, nil
+	return nil
 }
 
 // Trail returns what happened to the item, in the order in which it happened,

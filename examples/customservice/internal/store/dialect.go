@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/expensevault/sharedlibrary/messaging/outbox"
 )
 
 // dialect is in what the databases differ.
 type dialect struct {
 	name      string
+	kind      outbox.Dialect
 	uuid      string   // the type of an identity
 	serial    string   // of a number that grows by itself
 	forUpdate string   // what locks the rows that a query returns
@@ -19,6 +22,7 @@ type dialect struct {
 func sqlite() dialect {
 	return dialect{
 		name:   "SQLite",
+		kind:   outbox.SQLite,
 		uuid:   "TEXT",
 		serial: "INTEGER PRIMARY KEY AUTOINCREMENT",
 		after: []string{
@@ -33,6 +37,7 @@ func sqlite() dialect {
 func postgres() dialect {
 	return dialect{
 		name:      "PostgreSQL",
+		kind:      outbox.PostgreSQL,
 		uuid:      "UUID",
 		serial:    "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
 		forUpdate: " FOR UPDATE",

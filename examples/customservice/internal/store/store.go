@@ -1,4 +1,4 @@
-// Package store keeps items, the audit trail and the analytics in a database:
+// Package store keeps items, their outbox, the audit trail and the analytics in a database:
 // SQLite or PostgreSQL, by the same SQL but for the words in dialect.go.
 package store
 
@@ -13,6 +13,9 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver pgx
 	_ "modernc.org/sqlite"             // the driver sqlite, in pure Go
+
+	"github.com/expensevault/sharedlibrary/messaging/inbox"
+	"github.com/expensevault/sharedlibrary/messaging/outbox"
 )
 
 // Memory is the data source of a SQLite database that ends with its Store.
@@ -50,6 +53,12 @@ func Open(ctx context.Context, source string) (*Store, error) {
 	if err == nil {
 		err = s.migrate(ctx)
 	}
+	if err == nil {
+		err = outbox.Migrate(ctx, s.write, s.dialect.kind)
+	}
+	if err == nil {
+		err = inbox.Migrate(ctx, s.write, s.dialect.kind)
+	}
 	if err != nil {
 		_ = s.Close()
 		return nil, fmt.Errorf("store: open %s: %w", s.dialect.name, err)
@@ -78,6 +87,12 @@ func open(driver, source string, connections int) (*sql.DB, error) {
 func uriPath(path string) string {
 	return strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(filepath.ToSlash(path))
 }
+
+// DB is what transactions are begun on: the outbox's relay and the inboxes work there.
+func (s *Store) DB() *sql.DB { return s.write }
+
+// Dialect is the database's, as outbox and inbox know it.
+func (s *Store) Dialect() outbox.Dialect { return s.dialect.kind }
 
 // Kind is the name of the database's kind, for the log and for people.
 func (s *Store) Kind() string { return s.dialect.name }
@@ -119,6 +134,9 @@ func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
 	}
 	return nil
 }
+
+// Within returns the transaction, which was begun by others on [Store.DB].
+func (s *Store) Within(tx *sql.Tx) *Tx { return &Tx{Tx: tx, store: s} }
 
 // collect reads all rows of a query, which said err.
 func collect[T any](rows *sql.Rows, err error, scan func(rows *sql.Rows) (T, error)) (out []T, failed error) {
