@@ -282,7 +282,7 @@ func killedUnderLoad(t *testing.T, binary string) {
 	var answered []string
 	for range 6 { // without consumers, whose group would wait for those that were killed
 		p := serve(t, binary, nil, append(flags, "-consumers", "none")...)
-		kill := time.AfterFunc(time.Duration(100+rand.IntN(700))*time.Millisecond, func() { _ = p.cmd.Process.Kill() }) //nolint:gosec // chance
+		kill := time.AfterFunc(time.Duration(100+rand.IntN(700))*time.Millisecond, func() { _ = p.cmd.Process.Kill() })
 		for {
 			id, ok := p.tryCreate(user)
 			if !ok {

@@ -238,7 +238,9 @@ func (p *process) tryCreate(user string) (string, bool) {
 		return "", false
 	}
 	defer func() { _ = resp.Body.Close() }()
-	var v struct{ ID string }
+	var v struct {
+		ID string `json:"id"`
+	}
 	if json.NewDecoder(resp.Body).Decode(&v) != nil || resp.StatusCode != http.StatusCreated {
 		return "", false
 	}
@@ -263,7 +265,10 @@ func readTopic(t *testing.T, address, topic string) []string {
 		for offset := first; offset < last; offset++ {
 			m, err := leader.ReadMessage(1 << 20)
 			require.NoError(t, err)
-			var e struct{ CustomItemID, CausationID string }
+			var e struct {
+				CustomItemID string `json:"customItemId"`
+				CausationID  string `json:"causationId"`
+			}
 			require.NoError(t, json.Unmarshal(m.Value, &e))
 			ids = append(ids, cmp.Or(e.CustomItemID, e.CausationID))
 		}

@@ -135,16 +135,15 @@ func (b *book) uncommitted(member string, blow time.Time) time.Duration {
 
 func (b *book) say(format string, args ...any) {
 	b.wrongs++
-	// A few of each sort: the format, and the member that comes last but for a number.
-	sort := format
+	// A few of each sort: of what is said of the same members.
+	var sort strings.Builder
+	sort.WriteString(format)
 	for _, arg := range args {
-		if who, ok := arg.(string); ok {
-			if _, _, is := strings.Cut(who, "."); is {
-				sort += who
-			}
+		if who, ok := arg.(string); ok && strings.Contains(who, ".") {
+			sort.WriteString(who)
 		}
 	}
-	if b.sorts[sort]++; b.sorts[sort] <= 2 && len(b.wrong) < 100 {
+	if b.sorts[sort.String()]++; b.sorts[sort.String()] <= 2 && len(b.wrong) < 100 {
 		b.wrong = append(b.wrong, fmt.Sprintf(format, args...))
 	}
 }

@@ -3,7 +3,7 @@
 
 CREATE TABLE IF NOT EXISTS inbox (
     consumer   VARCHAR(255) NOT NULL,
-    message_id VARCHAR(320) NOT NULL,
+    message_id VARBINARY(320) NOT NULL, -- a text column would take IDs that differ by a space at the end for one
     handled_ms BIGINT       NOT NULL,
     PRIMARY KEY (consumer, message_id),
     INDEX inbox_age (handled_ms)
