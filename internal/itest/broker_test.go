@@ -77,6 +77,7 @@ type container struct {
 	address string
 	err     error
 	started testcontainers.Container
+	told    atomic.Bool
 }
 
 func TestMain(m *testing.M) {
@@ -109,7 +110,7 @@ func (c *container) run(ctx context.Context) (string, error) {
 		testcontainers.WithEnv(map[string]string{
 			"KAFKA_AUTO_CREATE_TOPICS_ENABLE":        "false",
 			"KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
-			"KAFKA_BROKER_SESSION_TIMEOUT_MS":        "60000", // a starved broker is not to be taken for a dead one
+			"KAFKA_BROKER_SESSION_TIMEOUT_MS":        "900000", // a starved broker is not to be taken for a dead one
 		}))
 	if kafka != nil {
 		c.started = kafka
@@ -119,6 +120,24 @@ func (c *container) run(ctx context.Context) (string, error) {
 	}
 	brokers, err := kafka.Brokers(ctx)
 	return strings.Join(brokers, ","), err
+}
+
+// tell logs, once, what the container's Kafka has to say, and what its threads are at.
+func (c *container) tell(t testing.TB) {
+	if c.started == nil || !c.told.CompareAndSwap(false, true) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	_, _, err := c.started.Exec(ctx, []string{"/bin/sh", "-c", "kill -QUIT $(pidof java); sleep 2"})
+	logs, logErr := c.started.Logs(ctx)
+	if logErr != nil {
+		t.Log("the container's log cannot be read: ", errors.Join(err, logErr))
+		return
+	}
+	defer func() { _ = logs.Close() }()
+	text, _ := io.ReadAll(logs)
+	t.Logf("the container's Kafka (asked for its threads: %v):\n%s", err, text)
 }
 
 func (c *container) remove() error {
@@ -170,6 +189,9 @@ func (b broker) topic(t testing.TB, partitions int, entries ...kafka.ConfigEntry
 		case <-time.After(100 * time.Millisecond):
 		}
 		created, err = b.admin().CreateTopics(t.Context(), request)
+	}
+	if errors.Is(err, kafka.BrokerNotAvailable) {
+		shared.tell(t)
 	}
 	require.NoError(t, err)
 	require.NoError(t, created.Errors[topic])
