@@ -3,7 +3,7 @@ package outgoing_test
 import (
 	"context"
 	"database/sql"
-	"fmt"
+	"errors"
 	"net/url"
 	"strings"
 	"testing"
@@ -55,7 +55,7 @@ func (tx pgxTx) ExecContext(ctx context.Context, query string, args ...any) (sql
 type pgxResult struct{ pgconn.CommandTag }
 
 func (r pgxResult) RowsAffected() (int64, error) { return r.CommandTag.RowsAffected(), nil }
-func (pgxResult) LastInsertId() (int64, error)   { return 0, fmt.Errorf("PostgreSQL has no such ID") }
+func (pgxResult) LastInsertId() (int64, error)   { return 0, errors.New("PostgreSQL has no such ID") }
 
 // The outbox writes into a transaction of pgx, and the commit wakes whoever listens: in another connection, by PostgreSQL.
 func TestListenAndPgx(t *testing.T) {
