@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/expensevault/sharedlibrary/events"
 )
 
@@ -36,7 +38,7 @@ func WithBatchSize(n int) HandlerOption {
 // Middleware runs for each record, the first record's being the outermost; its
 // next returns when the batch is through. One that returns nil without calling next takes
 // its record out of the batch, as finished. fn's ctx carries what middleware put there, and no event's
-// story: no trace, correlation or causation ID. The [Delivery] of fn's ctx is of the
+// story: no correlation or causation ID, and a trace of its own. The [Delivery] of fn's ctx is of the
 // first event, without key and headers.
 //
 // It panics as [Handle] does.
@@ -198,7 +200,11 @@ func (b *batchRun) from(ctx context.Context, i int) (err error) {
 		}
 		d := b.items[b.given[0]].delivery
 		d.Key, d.Headers = nil, nil
-		return b.rt.batch(ContextWithDelivery(noStory(ctx), d), slices.Clone(b.evs))
+		ctx = noStory(ctx)
+		if span := processSpan(ctx); span != nil {
+			ctx = trace.ContextWithSpan(ctx, span)
+		}
+		return b.rt.batch(ContextWithDelivery(ctx, d), slices.Clone(b.evs))
 	}
 	it := &b.items[i]
 	before, called := len(b.evs), false

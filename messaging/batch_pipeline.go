@@ -39,13 +39,22 @@ func (p *pipeline) stepBatch(ctx context.Context, w *consumer.Work, rt *route, r
 	for i := range items {
 		ids[i] = items[i].event.Metadata().EventID
 	}
-	done, named, err := p.mux.deliverBatch(ctx, rt, items)
+	rs := make([]Record, len(items))
+	for i := range items {
+		rs[i] = items[i].record
+	}
+	d := items[0].delivery
+	d.Headers = nil // of one of them, which does not stand for the others
+	hctx, pr := p.watch.beginProcess(ctx, p.group, &d, rs)
+	done, named, err := p.mux.deliverBatch(hctx, rt, items)
+	pr.end(ctx, uuid.Nil, err)
+	st.last = pr
 	switch {
 	case err == nil:
 		return finished(len(items))
 	case named && done > 0:
 		// Whatever happened to the batch before, this is the first attempt that came to that one.
-		s := p.judge(ctx, w, rt, &ins[done], &progress{since: st.since, attempt: 1}, ids[done], err) //nolint:exhaustruct // nothing else yet
+		s := p.judge(ctx, w, rt, &ins[done], &progress{since: st.since, attempt: 1, last: pr}, ids[done], err) //nolint:exhaustruct // nothing else yet
 		s.n += done
 		return s
 	case named || len(items) == 1:
@@ -64,6 +73,7 @@ func (p *pipeline) judgeBatch(ctx context.Context, w *consumer.Work, rt *route, 
 	policy := p.policy(rt)
 	if !f.permanent && st.attempt < policy.attempts {
 		pause := policy.pause(st, f)
+		p.retried(ctx, in.orig.Topic, f.kind)
 		p.log.LogAttrs(ctx, slog.LevelWarn, "Handling a batch failed; will be tried again", append(attrs, slog.Duration("pause", pause))...)
 		return st.again(pause, err)
 	}

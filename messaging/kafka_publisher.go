@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/segmentio/kafka-go/compress"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/expensevault/sharedlibrary/events"
 	"github.com/expensevault/sharedlibrary/internal/backoff"
@@ -35,6 +36,8 @@ type KafkaPublisher struct {
 	cluster *cluster.Cluster // closed by the engine
 	bound   time.Duration    // of Close
 	calls   sync.Pool        // of *call
+	watch   *observed
+	unwatch func()
 }
 
 var _ Publisher = (*KafkaPublisher)(nil)
@@ -67,6 +70,7 @@ func NewKafkaPublisher(cfg Config, opts ...PublisherOption) (*KafkaPublisher, er
 	}
 	params.Wire.Dial = o.dial
 	conns := cluster.New(params)
+	watch := o.observed(cfg.ClientID)
 	p := producer.Params{
 		Cluster:        conns,
 		Logger:         log,
@@ -80,14 +84,17 @@ func NewKafkaPublisher(cfg Config, opts ...PublisherOption) (*KafkaPublisher, er
 		Compression:    compressionOf(cfg.Compression),
 		BufferBytes:    o.bufferBytes,
 		Linger:         cfg.Linger,
+		Observer:       &watch,
 	}
 	if cfg.Partitioner == PartitionerMurmur2 {
 		p.Partitioner = producer.Murmur2
 	}
+	engine := producer.New(p)
 	return &KafkaPublisher{
-		enc:    encoder{headers: cfg.Headers, topics: cfg.Topics, codec: o.codec},
-		engine: producer.New(p), cluster: conns,
+		enc:    encoder{headers: cfg.Headers, topics: cfg.Topics, codec: o.codec, watch: &watch},
+		engine: engine, cluster: conns,
 		bound: cfg.MessageTimeout,
+		watch: &watch, unwatch: watch.watchBuffer(engine),
 	}, nil
 }
 
@@ -117,6 +124,7 @@ func (p *KafkaPublisher) Publish(ctx context.Context, evs ...events.IntegrationE
 	for _, e := range evs {
 		r, err := p.enc.encode(ctx, &c.scratch, e)
 		if err != nil {
+			c.unsent(err)
 			return err
 		}
 		c.add(r, e.Metadata().EventID)
@@ -146,7 +154,12 @@ func (p *KafkaPublisher) publish(ctx context.Context, recs ...Record) error {
 	for i := range recs {
 		c.add(recs[i].plain(&c.scratch, now), recs[i].eventID())
 	}
-	return c.publish(ctx, p.engine)
+	_, span := p.watch.beginBatch(ctx, "", recs)
+	err := c.publish(ctx, p.engine)
+	if span != nil {
+		endSpan(span, err, errorType(err))
+	}
+	return err
 }
 
 // PublishAsync takes an event, and calls done exactly once when it is settled.
@@ -167,10 +180,10 @@ func (p *KafkaPublisher) PublishAsync(ctx context.Context, e events.IntegrationE
 		done(Receipt{}, err)
 		return
 	}
-	a := &asyncEvent{topic: r.Topic, id: e.Metadata().EventID, done: done}
-	t, err := p.engine.Produce(ctx, &r, time.Now(), a, 0)
+	a := &asyncEvent{topic: r.Topic, id: e.Metadata().EventID, done: done, start: time.Now(), by: p.watch, span: c.scratch.span}
+	t, err := p.engine.Produce(ctx, &r, a.start, a, 0)
 	if err != nil {
-		done(Receipt{}, publishError(a.topic, a.id, err))
+		a.Settled(0, producer.Result{}, err)
 		return
 	}
 	if ctx.Done() != nil {
@@ -184,11 +197,15 @@ type asyncEvent struct {
 	id    uuid.UUID
 	done  func(Receipt, error)
 	watch watch
+	start time.Time
+	by    *observed
+	span  trace.Span // nil: none
 }
 
 // Settled is for the engine.
 func (a *asyncEvent) Settled(_ int, res producer.Result, err error) {
 	a.watch.settled()
+	a.by.sent(a.span, a.topic, a.id, a.start, res, err)
 	if err != nil {
 		a.done(Receipt{}, publishError(a.topic, a.id, err))
 		return
@@ -230,6 +247,9 @@ func (p *KafkaPublisher) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), p.bound)
 	defer cancel()
 	left, err := p.engine.Close(ctx)
+	if err == nil {
+		p.unwatch()
+	}
 	switch {
 	case err != nil:
 		return ErrClosed

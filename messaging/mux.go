@@ -249,6 +249,9 @@ func noStory(ctx context.Context) context.Context {
 // storyOf returns ctx with what record and event, if it is decoded, tell of the story that they belong to.
 func storyOf(ctx context.Context, r *Record, e events.IntegrationEvent) context.Context {
 	ctx = tracing.Extract(noStory(ctx), r.Headers)
+	if span := processSpan(ctx); span != nil {
+		ctx = trace.ContextWithSpan(ctx, span)
+	}
 	ctx = tracing.WithCausationID(ctx, "") // the headers name what caused the record, not what it causes
 	id := r.eventID()
 	if e != nil {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"net"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Option is an option of publishers and of subscribers alike.
@@ -26,6 +29,10 @@ type commonOptions struct {
 	log   *slog.Logger
 	dial  func(ctx context.Context, network, addr string) (net.Conn, error)
 	codec Codec // nil: the default
+
+	tracers trace.TracerProvider // nil: the global one
+	meters  metric.MeterProvider // nil: the global one
+	keyless bool                 // spans do not tell keys
 }
 
 type commonOption func(*commonOptions)
@@ -43,6 +50,26 @@ func WithLogger(log *slog.Logger) Option {
 // [net.Dialer]. It must honour ctx, and any number of goroutines call it.
 func WithDialer(dial func(ctx context.Context, network, addr string) (net.Conn, error)) Option {
 	return commonOption(func(o *commonOptions) { o.dial = dial })
+}
+
+// WithTracerProvider sets who makes the spans; the default is
+// OpenTelemetry's global provider, whichever is set at the time of each span.
+// Where there is none, no span is begun. See "Traces and metrics" in the
+// package's documentation.
+func WithTracerProvider(p trace.TracerProvider) Option {
+	return commonOption(func(o *commonOptions) { o.tracers = p })
+}
+
+// WithMeterProvider sets where metrics go; the default is OpenTelemetry's
+// global provider, which may be set later.
+func WithMeterProvider(p metric.MeterProvider) Option {
+	return commonOption(func(o *commonOptions) { o.meters = p })
+}
+
+// WithoutMessageKeys leaves the attribute messaging.kafka.message.key out of
+// spans: a key may be a person's ID. Logs and metrics never have it.
+func WithoutMessageKeys() Option {
+	return commonOption(func(o *commonOptions) { o.keyless = true })
 }
 
 type publisherOptions struct {

@@ -30,15 +30,17 @@ type pipeline struct {
 	deadLetterTopics map[string]string
 	write            func(ctx context.Context, letter Record) error
 	skipped          *sync.Map // what was logged as unhandled
+	watch            observed
 }
 
 // progress is what is known of a record from one attempt to the next.
 type progress struct {
-	since      time.Time // when it was first looked at
-	attempt    int       // of the handler, in this topic
-	tried      int       // attempts of the batch that it was part of
-	aloneUntil int64     // the offset below which that batch is taken apart
-	shown      bool      // the stack of a panic is logged once per record
+	since      time.Time  // when it was first looked at
+	attempt    int        // of the handler, in this topic
+	tried      int        // attempts of the batch that it was part of
+	aloneUntil int64      // the offset below which that batch is taken apart
+	shown      bool       // the stack of a panic is logged once per record
+	last       processing // the attempt before
 	letter     *letter
 }
 
@@ -66,6 +68,8 @@ type letter struct {
 	attrs  []slog.Attr
 	tries  int
 	logged time.Time
+	count  func(ctx context.Context) // once it is written
+	by     processing                // the attempt that failed
 }
 
 // handle makes one attempt. It returns nil when the work is finished, and a
@@ -120,7 +124,11 @@ func (p *pipeline) step(ctx context.Context, w *consumer.Work, rt *route, recs [
 	if rt.batch != nil {
 		return p.stepBatch(ctx, w, rt, recs, st)
 	}
-	id, err := p.mux.deliver(ContextWithDelivery(ctx, p.delivery(&in, st)), rt, in.record())
+	d, r := p.delivery(&in, st), in.record()
+	hctx, pr := p.watch.beginProcess(ctx, p.group, &d, []Record{r})
+	id, err := p.mux.deliver(ContextWithDelivery(hctx, d), rt, r)
+	pr.end(ctx, id, err)
+	st.last = pr
 	return p.judge(ctx, w, rt, &in, st, id, err)
 }
 
@@ -153,11 +161,19 @@ func (p *pipeline) judge(ctx context.Context, w *consumer.Work, rt *route, in *i
 	policy := p.policy(rt)
 	if !f.permanent && st.attempt < policy.attempts && st.aloneUntil == 0 {
 		pause := policy.pause(st, f)
-		p.log.LogAttrs(ctx, slog.LevelWarn, "Handling failed; will be tried again", append(attrs, slog.Duration("pause", pause))...)
+		p.retried(ctx, in.orig.Topic, f.kind)
+		p.log.LogAttrs(p.storyFor(ctx, in, st), slog.LevelWarn, "Handling failed; will be tried again", append(attrs, slog.Duration("pause", pause))...)
 		return st.again(pause, err)
 	}
 	st.letter = p.newLetter(in, f, attrs)
-	return p.post(ctx, w, st)
+	st.letter.by = st.last
+	return p.post(p.storyFor(ctx, in, st), w, st)
+}
+
+// storyFor is ctx with what a record tells of its story, and the attempt that failed: for the log, and for what is written.
+func (p *pipeline) storyFor(ctx context.Context, in *incoming, st *progress) context.Context {
+	r := in.record()
+	return st.last.story(storyOf(ctx, &r, nil))
 }
 
 // failure asks the error, once, and says what is for the log.
@@ -202,11 +218,13 @@ func (p *pipeline) newLetter(in *incoming, f *failure, attrs []slog.Attr) *lette
 		l := &letter{level: slog.LevelWarn, what: "retry", done: "Handling failed; the record went to a retry topic"} //nolint:exhaustruct // filled below
 		l.record = p.newRetry(topics[in.stage], in, f, time.Now())
 		l.attrs = slices.Concat(attrs, []slog.Attr{slog.String("retry.topic", l.record.Topic)})
+		l.count = func(ctx context.Context) { p.retried(ctx, in.orig.Topic, f.kind) }
 		return l
 	}
 	l := &letter{level: slog.LevelError, what: "dead letter", done: "Handling failed; the record went to the dead-letter topic"} //nolint:exhaustruct // filled below
 	l.record = newDeadLetter(p.deadLetterTopics[in.orig.Topic], p.group, in.orig, f, time.Now())
 	l.attrs = slices.Concat(attrs, []slog.Attr{slog.String("dead_letter.topic", l.record.Topic)})
+	l.count = func(ctx context.Context) { p.deadLettered(ctx, in.orig.Topic, f.kind) }
 	return l
 }
 
@@ -219,8 +237,10 @@ func (p *pipeline) post(ctx context.Context, w *consumer.Work, st *progress) ste
 	if !w.Owned(ctx) { // the handler may have taken long
 		return st.again(0, ctx.Err())
 	}
+	ctx = l.by.story(ctx)
 	err := p.write(ctx, l.record)
 	if err == nil {
+		l.count(ctx)
 		p.log.LogAttrs(ctx, l.level, l.done, l.attrs...)
 		return finished(1)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/expensevault/sharedlibrary/internal/producer"
 )
@@ -17,6 +18,9 @@ type call struct {
 	scratch scratch
 	recs    []producer.Record
 	ids     []uuid.UUID
+	spans   []trace.Span // nil ones where nobody looks
+	watch   *observed
+	start   time.Time
 	tickets []producer.Ticket
 
 	open atomic.Int64  // records that are not settled
@@ -37,20 +41,31 @@ const mostScratch = 64 << 10
 func (p *KafkaPublisher) call() *call {
 	c, _ := p.calls.Get().(*call)
 	if c == nil {
-		return &call{done: make(chan struct{}, 1)}
+		return &call{done: make(chan struct{}, 1), watch: p.watch}
 	}
 	if cap(c.scratch.body) > mostScratch || cap(c.scratch.heads) > mostScratch {
 		c.scratch = scratch{}
 	}
 	c.scratch.reset()
 	clear(c.recs)
-	c.recs, c.ids, c.tickets, c.failed = c.recs[:0], c.ids[:0], c.tickets[:0], nil
+	clear(c.spans)
+	c.recs, c.ids, c.spans, c.tickets, c.failed = c.recs[:0], c.ids[:0], c.spans[:0], c.tickets[:0], nil
 	return c
 }
 
 func (c *call) add(r producer.Record, id uuid.UUID) {
 	c.recs = append(c.recs, r)
 	c.ids = append(c.ids, id)
+	c.spans = append(c.spans, c.scratch.span)
+}
+
+// unsent ends the spans of what was encoded: none of it is sent.
+func (c *call) unsent(err error) {
+	for _, span := range c.spans {
+		if span != nil {
+			endSpan(span, err, errorType(err))
+		}
+	}
 }
 
 // publish hands the records to the engine and waits for all of them.
@@ -59,6 +74,7 @@ func (c *call) publish(ctx context.Context, engine *producer.Producer) error {
 		return nil
 	}
 	start := time.Now()
+	c.start = start
 	c.open.Store(int64(len(c.recs)))
 	for i := range c.recs {
 		t, err := engine.Produce(ctx, &c.recs[i], start, c, i)
@@ -87,7 +103,8 @@ func (c *call) publish(ctx context.Context, engine *producer.Producer) error {
 }
 
 // Settled is for the engine.
-func (c *call) Settled(n int, _ producer.Result, err error) {
+func (c *call) Settled(n int, res producer.Result, err error) {
+	c.watch.sent(c.spans[n], c.recs[n].Topic, c.ids[n], c.start, res, err)
 	if err != nil {
 		c.mu.Lock()
 		c.failed = append(c.failed, failedRecord{n, err})

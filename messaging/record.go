@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/segmentio/kafka-go/protocol"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/expensevault/sharedlibrary/events"
 	"github.com/expensevault/sharedlibrary/internal/producer"
@@ -71,14 +72,19 @@ type encoder struct {
 	topics  map[string]string
 	codec   Codec // nil: the default
 	names   topicNames
+	watch   *observed // nil: no spans
 }
 
 // scratch is memory that records are encoded in. What is encoded stays as it is when the memory grows.
-type scratch struct{ body, heads []byte }
+type scratch struct {
+	body, heads []byte
+	span        trace.Span // of the event that was encoded last; nil: none
+}
 
-func (s *scratch) reset() { s.body, s.heads = s.body[:0], s.heads[:0] }
+func (s *scratch) reset() { s.body, s.heads, s.span = s.body[:0], s.heads[:0], nil }
 
 func (enc *encoder) encode(ctx context.Context, s *scratch, e events.IntegrationEvent) (producer.Record, error) {
+	s.span = nil
 	if err := events.Stamp(e); err != nil {
 		return producer.Record{}, &PublishError{Err: fmt.Errorf("%w: %w", ErrInvalidEvent, err)}
 	}
@@ -112,8 +118,14 @@ func (enc *encoder) encode(ctx context.Context, s *scratch, e events.Integration
 		r.Key = body[len(body)-len(key) : len(body) : len(body)]
 	}
 	s.body = body
+	if enc.watch != nil {
+		ctx, s.span = enc.watch.beginSend(ctx, r.Topic, r.Key, b)
+	}
 	r.Headers = enc.appendHeaders(ctx, s, b, name.event, key)
 	if err := checkSize(len(r.Key) + len(r.Value) + len(r.Headers.Bytes)); err != nil {
+		if s.span != nil {
+			endSpan(s.span, err, errorType(err))
+		}
 		return fail(err)
 	}
 	return r, nil

@@ -3,11 +3,14 @@ package messaging
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/expensevault/sharedlibrary/internal/consumer"
 	"github.com/expensevault/sharedlibrary/internal/producer"
+	"github.com/expensevault/sharedlibrary/internal/telemetry"
 )
 
 // MaxBatchBytes bounds the records of one [KafkaPublisher.PublishSequenced] together, by [Record.Size].
@@ -100,9 +103,22 @@ func (p *KafkaPublisher) PublishSequenced(
 		}
 		s.Records[i] = recs[i].plain(&c.scratch, recs[i].Timestamp)
 	}
+	start := time.Now()
+	ctx, span := p.watch.beginBatch(ctx, topic, recs)
 	offset, err := p.engine.ProduceSequenced(ctx, &s)
+	var failed *PublishError
+	var kind string
 	if err != nil {
-		return 0, publishError(topic, recs[0].eventID(), err)
+		failed = publishError(topic, recs[0].eventID(), err)
+		kind = failed.ErrorType()
+	}
+	if span != nil {
+		span.SetAttributes(telemetry.Partition.String(strconv.Itoa(int(partition))))
+		endSpan(span, err, kind)
+	}
+	p.watch.count(ctx, topic, len(recs), time.Since(start), kind)
+	if failed != nil {
+		return 0, failed
 	}
 	return offset, nil
 }

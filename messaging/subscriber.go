@@ -91,7 +91,9 @@ func NewSubscriber(cfg Config, group string, mux *Mux, opts ...SubscriberOption)
 		log: o.logger(), mux: mux, group: group, retry: o.retry, unhandled: o.unhandled, skipped: &sync.Map{},
 		routes: make(map[string]*route), deadLetterTopics: make(map[string]string),
 		stages: make(map[string]retryStage), retryTopics: make(map[string][]string),
+		watch: o.observed(cfg.ClientID),
 	}}
+	s.deliver.watch.linked, s.deliver.watch.polls = o.linked, o.polls
 	for _, name := range mux.Topics() {
 		if err := s.subscribe(name); err != nil {
 			return nil, err
@@ -160,6 +162,7 @@ func (s *Subscriber) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer s.deliver.watch.watchEngine(s.group, &s.control)()
 	deliver := s.deliver
 	deliver.write = func(ctx context.Context, r Record) error {
 		return dead.publish(ctx, r) // not PublishRecords: see there
@@ -205,13 +208,14 @@ func (s *Subscriber) engineParams(conns *cluster.Cluster, deliver *pipeline) con
 		Concurrency:      s.opts.concurrency,
 		Batch:            deliver.batchSize,
 		Control:          &s.control,
+		Observer:         &engineObserver{observed: &deliver.watch, group: s.group},
 		Handle:           deliver.handle,
 	}
 }
 
 // deadLetterPublisher returns the publisher of dead letters.
 func (s *Subscriber) deadLetterPublisher() (*KafkaPublisher, error) {
-	opts := []PublisherOption{WithLogger(s.deliver.log)}
+	opts := []PublisherOption{WithLogger(s.deliver.log), WithTracerProvider(s.opts.tracers), WithMeterProvider(s.opts.meters)}
 	if s.opts.dial != nil {
 		opts = append(opts, WithDialer(s.opts.dial))
 	}

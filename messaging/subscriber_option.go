@@ -32,6 +32,8 @@ type subscriberOptions struct {
 	startLatest     bool
 	concurrency     int
 	outOfRange      OutOfRange
+	linked          bool
+	polls           bool
 }
 
 type subscriberOption func(*subscriberOptions)
@@ -97,6 +99,20 @@ func WithStartLatest() SubscriberOption {
 // bound their batches before compression, most to 1 MiB or less.
 func WithMaxBatchBytes(n int) SubscriberOption {
 	return subscriberOption(func(o *subscriberOptions) { o.maxBatchBytes = n })
+}
+
+// WithProcessLinkOnly has the span of a handler begin a trace of its own, with a
+// link to the span in which the event was made. By default it is in the event's
+// trace, below that span, and links to it as well.
+func WithProcessLinkOnly() SubscriberOption {
+	return subscriberOption(func(o *subscriberOptions) { o.linked = true })
+}
+
+// WithPollSpans makes spans of fetches that brought records, or failed, and of
+// commits too, each a trace of its own: many, and of use to whoever looks at the
+// library rather than at events. Their durations are measured in any case.
+func WithPollSpans() SubscriberOption {
+	return subscriberOption(func(o *subscriberOptions) { o.polls = true })
 }
 
 // checkBalancers refuses what the engine would.

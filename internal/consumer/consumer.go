@@ -64,8 +64,10 @@ type Params struct {
 	// is more than one, a partition's records have one lane, and a call gets what
 	// waits there. Nil: one everywhere.
 	Batch func(topic string) int
-	// Control pauses topics; nil: none.
+	// Control pauses topics, and tells how the engine is; nil: nobody asks.
 	Control *Control
+	// Observer is told what the engine does; nil: nobody.
+	Observer Observer
 	// Handle returns nil when the work is finished, and an [*Again] to be called with it again. Any other
 	// error, while ctx lives, ends Run. Records of one key are handled in order, one at a time;
 	// different keys, and records without one, in parallel.
@@ -94,7 +96,8 @@ func Run(ctx context.Context, p Params) error {
 	log := p.Logger.With("messaging.consumer.group.name", p.Group)
 	m := newMember(&p, log)
 	defer m.pool.Close()
-	defer p.Control.attach(nil)
+	p.Control.begin(m)
+	defer p.Control.begin(nil)
 	running := map[topicPartition]<-chan struct{}{} // workers that may have outlived their session
 	for {
 		g, err := m.join(ctx, nil)

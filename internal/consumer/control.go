@@ -8,6 +8,7 @@ import "sync"
 type Control struct {
 	mu     sync.Mutex
 	paused map[string]struct{}
+	m      *member  // of the Run that is under way; nil: none is
 	s      *session // the one that is running; nil between two
 }
 
@@ -48,6 +49,16 @@ func (c *Control) change(topics []string, pause bool) {
 		c.apply(p)
 	}
 	c.s.fetcher.room()
+}
+
+// begin is told of a Run; nil: it has ended.
+func (c *Control) begin(m *member) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.m, c.s = m, nil
 }
 
 // attach has a session heed the control from now on; nil: none.

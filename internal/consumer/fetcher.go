@@ -238,7 +238,11 @@ func (f *fetcher) fetch(id int32, cs []*cursor, wait time.Duration) {
 	ctx, cancel := context.WithCancel(f.s.feed)
 	b.asked, b.cancel = cs, cancel
 	f.do(func(context.Context) func() {
+		start := time.Now()
 		parts, err := f.ask(ctx, id, req, wait+fetchSlack, cs)
+		if ctx.Err() == nil {
+			f.s.p.polled(start, parts, err)
+		}
 		cancelled := ctx.Err() != nil
 		cancel()
 		return func() {
@@ -324,6 +328,7 @@ func (f *fetcher) apply(o *opened) bool {
 	}
 	switch o.code {
 	case kerr.None:
+		c.p.end.Store(o.highWater)
 	case kerr.OffsetOutOfRange:
 		c.list, c.reset = earliestOffset, true
 		if f.s.p.OutOfRange == ToLatest {

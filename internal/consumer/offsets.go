@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/expensevault/sharedlibrary/internal/cluster"
 	"github.com/expensevault/sharedlibrary/internal/kerr"
@@ -114,6 +115,7 @@ func (s *session) committed(ctx context.Context, req request) (map[topicPartitio
 // commitLoop commits what was finished, until the session has ended.
 func (s *session) commitLoop() {
 	for sleep(s.life, s.p.CommitInterval) && !s.isLost() {
+		s.attend()
 		if err := s.commitUntil(s.life, s.all(), func(error) bool { return false }); err != nil {
 			if reactionTo(err) != joinAgain { // or SyncGroup is just under way
 				s.m.out.fail(s.life, "commits", err)
@@ -184,7 +186,7 @@ var errShorter = errors.New("too much metadata")
 
 // commit tells the coordinator what is finished and was not told yet. Whoever
 // is not a member of this generation any more is refused by it.
-func (s *session) commit(ctx context.Context, parts []*partition) error {
+func (s *session) commit(ctx context.Context, parts []*partition) (err error) {
 	select {
 	case s.committing <- struct{}{}:
 		defer func() { <-s.committing }()
@@ -209,6 +211,8 @@ func (s *session) commit(ctx context.Context, parts []*partition) error {
 	if len(ps) == 0 {
 		return nil
 	}
+	start := time.Now()
+	defer func() { s.p.observeCommit(start, ps, err) }()
 	r, v, err := s.m.call(ctx, cluster.Offsets, commitRequest(s.p, g, ps), requestTimeout)
 	if err != nil {
 		return err

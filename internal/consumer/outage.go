@@ -13,7 +13,18 @@ type outage struct {
 
 	mu    sync.Mutex
 	since time.Time
+	last  error // of what failed last
 	bad   map[string]struct{}
+}
+
+// state is what does not work at the moment, and since when; nil: everything works.
+func (o *outage) state() (error, time.Time) { //nolint:revive // it is not what went wrong here
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.bad) == 0 {
+		return nil, time.Time{}
+	}
+	return o.last, o.since
 }
 
 // fail notes that something does not work; the first of what fails is logged.
@@ -26,6 +37,7 @@ func (o *outage) fail(ctx context.Context, what string, err error) {
 	if o.bad == nil {
 		o.bad = map[string]struct{}{}
 	}
+	o.last = err
 	if _, known := o.bad[what]; known {
 		return
 	}

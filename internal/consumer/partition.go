@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/expensevault/sharedlibrary/internal/lane"
 	"github.com/expensevault/sharedlibrary/internal/recordbatch"
@@ -36,8 +38,31 @@ type partition struct {
 	queue   chan portion
 	lanes   atomic.Pointer[lane.Partition[record]] // from start on
 	rewound atomic.Bool                            // the position may have gone backwards
+	end     atomic.Int64                           // behind the last record, as the last fetch told; -1: none yet
+	moved   motion
 
 	committed position // by this member or found at the beginning, of offset -1: none; owned by start, then by whoever commits
+}
+
+// motion notes since when a position stands still.
+type motion struct {
+	mu    sync.Mutex
+	at    int64
+	since time.Time // zero: there was nothing to do
+}
+
+// look returns since when the position has not moved with work to do; zero: it has, or there is none.
+func (m *motion) look(at int64, work bool, now time.Time) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case !work:
+		m.since = time.Time{}
+	case m.since.IsZero() || m.at != at:
+		m.since = now
+	}
+	m.at = at
+	return m.since
 }
 
 // portion is what the fetcher hands to a partition: a set of records, or, where that is nil, the offset to go on at.
@@ -49,6 +74,7 @@ type portion struct {
 func newPartition(s *session, tp topicPartition) *partition {
 	p := &partition{topicPartition: tp, s: s, queue: make(chan portion, 1), worked: make(chan struct{})}
 	p.committed.offset = -1
+	p.end.Store(-1)
 	p.feed, p.stop = context.WithCancel(s.feed)
 	p.work, p.abandon = context.WithCancel(s.work)
 	return p

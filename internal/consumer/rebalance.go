@@ -25,6 +25,7 @@ func (s *session) stay(ctx context.Context) {
 	g := s.gen
 	assigned, stray := s.sorted(g.assigned)
 	s.log.InfoContext(ctx, "joined the group", "generation", g.id, "member", g.member, "partitions", len(assigned), "leader", g.watched != nil)
+	s.p.joined(len(assigned))
 	s.m.logMissing(ctx, g)
 	if len(stray) > 0 {
 		s.log.WarnContext(ctx, "partitions of topics without a subscription are left alone", "topics", stray)

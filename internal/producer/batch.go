@@ -24,6 +24,8 @@ type batch struct {
 	bytes    []byte // as they are sent; nil until build, and after the stamp has changed
 	maybe    bool   // records of it may stand in the log from an earlier stamp
 	split    bool   // to be halved before it is sent again
+	born     int64  // when its first record came
+	sent     bool   // it was in a request
 }
 
 // entry is one record of a batch.
@@ -42,7 +44,7 @@ func (p *Producer) newBatch(size int) *batch { return p.makeBatch(p.flush, size)
 // newBatchFor returns one for entries of another batch.
 func (p *Producer) newBatchFor(src *batch, size int) *batch {
 	b := p.makeBatch(src.flush, size)
-	b.maybe = src.maybe
+	b.maybe, b.born, b.sent = src.maybe, src.born, src.sent
 	return b
 }
 
@@ -52,7 +54,7 @@ func (p *Producer) makeBatch(flush *flushGroup, size int) *batch {
 		b = &batch{rb: recordbatch.Builder{Pool: &p.memory}}
 	}
 	b.rb.Start(size)
-	b.earliest, b.flush = math.MaxInt64, flush
+	b.earliest, b.flush, b.born = math.MaxInt64, flush, p.now()
 	b.flush.add()
 	return b
 }

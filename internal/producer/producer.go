@@ -30,6 +30,7 @@ type Params struct {
 	Compression    compress.Compression
 	BufferBytes    int
 	Linger         time.Duration // how long what waits may wait for company though nothing is in flight
+	Observer       Observer      // nil: nobody
 }
 
 // Producer is safe for concurrent use.

@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"slices"
@@ -50,13 +51,16 @@ type place struct {
 
 // flight is one partition's part in a request.
 type flight struct {
-	pt *partition
-	b  *batch
+	pt     *partition
+	b      *batch
+	waited int64 // before its first request
+	before error // why it is sent again; nil: it is not
 }
 
 // request is one on its way. Its answer is acted on when the write has returned as well: until then the bytes are in use.
 type request struct {
 	flights  []flight
+	since    int64 // when it was sent
 	version  int16
 	written  bool
 	answered bool
@@ -162,6 +166,7 @@ func (s *sender) send() bool {
 		Body:     produceBody(s.p.params.Acks, int32(timeout.Milliseconds()), ts),
 		NoAnswer: s.p.params.Acks == 0,
 	}
+	s.p.observeSend(r)
 	// The broker waits for its followers as long as the request says; the answer needs a little more.
 	err = conn.Send(req, timeout+timeout/4, func(a wire.Answer, err error) { s.answered(r, a, err) })
 	if err != nil {
@@ -204,7 +209,12 @@ func (s *sender) collect() []flight {
 		}
 		if b := p.take(pt); b != nil {
 			size += b.rb.Len()
-			fs = append(fs, flight{pt, b})
+			f := flight{pt: pt, b: b, waited: p.now() - b.born, before: nil}
+			if b.sent {
+				f.before = cmp.Or(pt.err, errResent)
+			}
+			b.sent = true
+			fs = append(fs, f)
 		}
 	}
 	s.ready = slices.Delete(s.ready, 0, n)
@@ -255,6 +265,7 @@ func (s *sender) answered(r *request, a wire.Answer, err error) {
 			}
 		}
 	}
+	s.p.observeAnswer(r, err)
 	s.p.mu.Lock()
 	defer s.p.unlock()
 	r.err = err

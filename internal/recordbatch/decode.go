@@ -59,6 +59,7 @@ type Reader struct {
 	pos     int64
 	room    []protocol.Header // for those to come
 	names   []string          // of the last record's headers
+	count   int
 	aborted []Aborted
 	active  map[int64]struct{} // producers in the middle of an aborted transaction
 
@@ -127,6 +128,9 @@ func Open(set []byte, p DecodeParams) (*Reader, error) {
 			return r, nil
 		}
 		r.end = max(r.end, h.last()+1)
+		if h.attributes&attrControl == 0 {
+			r.count += int(h.count)
+		}
 		n += size
 	}
 }
@@ -174,6 +178,10 @@ func parseHeader(b []byte) *header {
 		records:    b[headerBytes:],
 	}
 }
+
+// Count is how many records the batches say that they hold, those below the
+// fetch offset and of aborted transactions included, markers not.
+func (r *Reader) Count() int { return r.count }
 
 // End is the offset behind the last whole batch, where the next fetch begins.
 func (r *Reader) End() int64 { return r.end }
