@@ -39,7 +39,7 @@
 //  1. Every record is handled at least once. It is finished when the handler
 //     returned nil, or its dead letter was acknowledged; an error or a panic
 //     never counts as done.
-//  2. Records of one partition, and so of one key, are handled in order, one at a time.
+//  2. Records of one key are handled in order, one at a time; different keys in parallel.
 //  3. Offsets are committed only for what is finished, and only for partitions
 //     that are ours at that moment.
 //  4. What cannot be decoded goes to the dead letters at once, key and value
@@ -50,4 +50,33 @@
 //
 // Less formally: an acknowledged event is in the topic once and in its place,
 // and a handler sees it until it is done with it, perhaps more than once.
+//
+// # Traces and metrics
+//
+// Publishers and subscribers make spans and metrics by OpenTelemetry's API,
+// after its conventions for messaging of version 1.43, and need neither a
+// switch nor a wrapper: a program sets otel.SetTracerProvider,
+// otel.SetMeterProvider and otel.SetTextMapPropagator. Without a provider
+// nothing is made, and nothing paid for.
+//
+//	send {topic}     PRODUCER  from Publish to the acknowledgement; its context goes with the event
+//	create {topic}   PRODUCER  into an outbox; its context goes with the event
+//	send {topic}     CLIENT    what has a context already: an outbox's relay, dead letters. Linked to it
+//	process {topic}  CONSUMER  one attempt of a handler, in the event's trace, and linked to where it was made
+//	poll, commit     CLIENT    with WithPollSpans
+//
+//	messaging.client.operation.duration, messaging.client.sent.messages,
+//	messaging.client.consumed.messages, messaging.process.duration
+//	events.publish.queue.duration     the guide's request queue time
+//	events.produce.request.duration   the guide's acknowledgement wait time
+//	events.produce.retries, events.publish.buffer.usage, .buffer.events, .buffer.oldest.age
+//	events.retries, events.dead_lettered, events.in_flight
+//	events.consumer.lag, .partitions, .oldest.age, .rebalances
+//	events.outbox.pending, .parked, .oldest.age, .shards
+//
+// Attributes of metrics are topic, group, operation and error.type, which is
+// Kafka's own name where a broker has given one; never an event, key or correlation ID.
+//
+// [KafkaPublisher.Health], [Subscriber.Health] and the relay's tell how they
+// are; [ReadyHandler] and [LiveHandler] tell an orchestrator.
 package messaging

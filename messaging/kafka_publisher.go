@@ -38,6 +38,7 @@ type KafkaPublisher struct {
 	calls   sync.Pool        // of *call
 	watch   *observed
 	unwatch func()
+	probe   probe
 }
 
 var _ Publisher = (*KafkaPublisher)(nil)

@@ -51,6 +51,7 @@ type Subscriber struct {
 	deliver pipeline // without what lives as long as one Run
 	control consumer.Control
 	running atomic.Bool
+	end     atomic.Pointer[error] // what Run returned last
 }
 
 // NewSubscriber returns a member of the group for the topics that mux has
@@ -145,11 +146,14 @@ func (s *Subscriber) subscribe(name string) error {
 // malformed, fetched repeatedly, and one of a message format older than v2. The
 // error names its offset. Run may be called again after it has returned; a second call at the same time
 // is an error.
-func (s *Subscriber) Run(ctx context.Context) error {
+func (s *Subscriber) Run(ctx context.Context) (err error) {
 	if !s.running.CompareAndSwap(false, true) {
 		return fmt.Errorf("messaging: the subscriber of group %q runs already", s.group)
 	}
-	defer s.running.Store(false)
+	defer func() {
+		s.end.Store(&err)
+		s.running.Store(false)
+	}()
 
 	params, err := s.cfg.clusterParams(s.deliver.log)
 	if err != nil {

@@ -30,6 +30,14 @@ func (o *commonOptions) observed(clientID string) observed {
 	return observed{tel: telemetry.New(o.tracers, o.meters), clientID: clientID, keyless: o.keyless, linked: false, polls: false}
 }
 
+// tracer is nil where nobody looks.
+func (o *observed) tracer() trace.Tracer {
+	if o.tel == nil {
+		return nil
+	}
+	return o.tel.Tracer()
+}
+
 // spanAttrs are those that every span begins with.
 func (o *observed) spanAttrs(op telemetry.Op, topic string, more ...attribute.KeyValue) []attribute.KeyValue {
 	attrs := append(make([]attribute.KeyValue, 0, 12),
@@ -63,7 +71,7 @@ func spanName(op telemetry.Op, topic string) string {
 
 // beginSend begins the span of one event; its context goes into the record. No span: nobody looks.
 func (o *observed) beginSend(ctx context.Context, topic string, key []byte, b *events.Base) (context.Context, trace.Span) {
-	tracer := o.tel.Tracer()
+	tracer := o.tracer()
 	if tracer == nil {
 		return ctx, nil
 	}
@@ -126,7 +134,7 @@ func endSpan(span trace.Span, err error, kind string) {
 
 // beginBatch begins the span of records that have a context of their own already, and links to these.
 func (o *observed) beginBatch(ctx context.Context, topic string, recs []Record) (context.Context, trace.Span) {
-	tracer := o.tel.Tracer()
+	tracer := o.tracer()
 	if tracer == nil || len(recs) == 0 {
 		return ctx, nil
 	}

@@ -53,7 +53,7 @@ func rules() []rule {
 		{in: "events", allow: []string{uuid, "events"}},
 		{in: "tracing", allow: append(otel, kafka, uuid), deny: sdk},
 		{in: "messaging/messagingtest", allow: []string{"messaging", "events", uuid}, deny: []string{"messaging/embedded", "messaging/outbox", "messaging/inbox"}},
-		{in: "messaging/outbox", allow: []string{"messaging", "events", uuid, "internal/sqldb", "internal/failpoint", "internal/backoff"}, deny: []string{"messaging/embedded", "messaging/inbox", "messaging/messagingtest"}},
+		{in: "messaging/outbox", allow: append(otel, "messaging", "events", uuid, "internal/sqldb", "internal/failpoint", "internal/backoff", "internal/telemetry"), deny: append(sdk, "messaging/embedded", "messaging/inbox", "messaging/messagingtest")},
 		{in: "messaging/inbox", allow: []string{"messaging", "events", uuid, "tracing", "internal/sqldb", "internal/failpoint"}, deny: []string{"messaging/embedded", "messaging/outbox", "messaging/messagingtest"}},
 		{in: "messaging/embedded", allow: []string{"github.com/twmb/franz-go"}},
 		{in: "messaging", allow: append(otel, "events", "tracing", "internal", kafka, uuid), deny: append(sdk, "internal/itest", "internal/deptest")},

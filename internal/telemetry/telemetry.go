@@ -14,11 +14,26 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
+// Tracers finds who makes spans. Any number of goroutines may use it.
+type Tracers struct {
+	provider trace.TracerProvider // nil: the global one, whichever it is at the time
+	last     atomic.Pointer[found]
+}
+
+// NewTracers takes a provider; nil is the global one, which may be set later.
+func NewTracers(p trace.TracerProvider) *Tracers {
+	t := &Tracers{provider: p, last: atomic.Pointer[found]{}}
+	if p != nil {
+		t.last.Store(findTracer(p))
+	}
+	return t
+}
+
 // T makes the library's spans, and has its instruments. Any number of goroutines may use it.
 type T struct {
-	provider trace.TracerProvider // nil: the global one, whichever it is at the time
-	global   atomic.Pointer[found]
-	meter    metric.Meter
+	*Tracers
+
+	meter metric.Meter
 
 	Operation Histogram
 	Processed Histogram
@@ -33,7 +48,7 @@ type T struct {
 	InFlight  UpDown
 }
 
-// found is a tracer of a provider that was the global one.
+// found is the tracer of a provider.
 type found struct {
 	of     trace.TracerProvider
 	tracer trace.Tracer // nil: nobody looks at spans
@@ -45,10 +60,7 @@ func New(tracers trace.TracerProvider, meters metric.MeterProvider) *T {
 		meters = otel.GetMeterProvider()
 	}
 	m := meters.Meter(Scope, metric.WithSchemaURL(SchemaURL))
-	t := &T{provider: tracers, meter: m} //nolint:exhaustruct // filled in below
-	if tracers != nil {
-		t.global.Store(findTracer(tracers))
-	}
+	t := &T{Tracers: NewTracers(tracers), meter: m} //nolint:exhaustruct // filled in below
 	var b builder
 	b.meter = m
 	t.Operation = b.histogram(OperationDuration, "s", "How long a send, poll or commit took")
@@ -69,18 +81,15 @@ func New(tracers trace.TracerProvider, meters metric.MeterProvider) *T {
 }
 
 // Tracer returns the tracer; nil where nobody would see its spans.
-func (t *T) Tracer() trace.Tracer {
-	if t == nil {
-		return nil
-	}
-	f := t.global.Load()
+func (t *Tracers) Tracer() trace.Tracer {
+	f := t.last.Load()
 	if t.provider != nil {
 		return f.tracer
 	}
 	now := otel.GetTracerProvider()
 	if f == nil || f.of != now {
 		f = findTracer(now)
-		t.global.Store(f)
+		t.last.Store(f)
 	}
 	return f.tracer
 }

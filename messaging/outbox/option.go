@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/expensevault/sharedlibrary/events"
 	"github.com/expensevault/sharedlibrary/internal/sqldb"
 	"github.com/expensevault/sharedlibrary/messaging"
@@ -29,6 +32,8 @@ type options struct {
 	memory   time.Duration
 	repark   time.Duration
 	listener Listener
+	tracers  trace.TracerProvider
+	meters   metric.MeterProvider
 }
 
 // The defaults.
@@ -115,6 +120,14 @@ func WithListener(l Listener) Option { return func(o *options) { o.listener = l 
 // WithLogger sets where a relay logs; the default is [slog.Default] when the
 // relay is made. Keys and values are never logged.
 func WithLogger(log *slog.Logger) Option { return func(o *options) { o.log = log } }
+
+// WithTracerProvider sets who makes the span of each event that is published;
+// the default is OpenTelemetry's global provider.
+func WithTracerProvider(p trace.TracerProvider) Option { return func(o *options) { o.tracers = p } }
+
+// WithMeterProvider sets where a relay's metrics go; the default is
+// OpenTelemetry's global provider. Each time they are collected the outbox is counted; see [Outbox.Backlog].
+func WithMeterProvider(p metric.MeterProvider) Option { return func(o *options) { o.meters = p } }
 
 // WithLease sets for how long a shard belongs to a relay that gives no sign of
 // life: so long the shards of a relay that died stand still. The default is 10

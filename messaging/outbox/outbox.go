@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/expensevault/sharedlibrary/events"
+	"github.com/expensevault/sharedlibrary/internal/telemetry"
 	"github.com/expensevault/sharedlibrary/messaging"
 )
 
@@ -22,15 +23,16 @@ type Execer interface {
 // Outbox is the table of events that are to be published. It holds no
 // connection; any number of goroutines may use it.
 type Outbox struct {
-	store *store
-	err   error // of what New was given
+	store   *store
+	tracers *telemetry.Tracers
+	err     error // of what New was given
 }
 
 // New returns the outbox of a database of this dialect. What is wrong with an
 // option is the error of the methods.
 func New(d Dialect, opts ...Option) *Outbox {
 	o := newOptions(opts)
-	return &Outbox{store: newStore(d, o), err: o.check(d)}
+	return &Outbox{store: newStore(d, o), tracers: telemetry.NewTracers(o.tracers), err: o.check(d)}
 }
 
 // In returns a [messaging.Publisher] that writes into the transaction x: what is
@@ -82,7 +84,7 @@ func (w *Writer) Publish(ctx context.Context, evs ...events.IntegrationEvent) er
 	recs := make([]messaging.Record, len(evs))
 	ids := make([]uuid.UUID, len(evs))
 	for i, e := range evs {
-		r, err := w.outbox.store.o.encode(ctx, e)
+		r, err := w.outbox.create(ctx, e)
 		if err != nil {
 			return err
 		}

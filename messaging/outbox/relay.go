@@ -25,6 +25,8 @@ type Relay struct {
 	log     *slog.Logger
 	err     error // of what NewRelay was given
 	running atomic.Bool
+	shards  atomic.Int64 // that it has
+	outage  outage
 }
 
 // NewRelay returns a relay from an outbox to Kafka; s is a
@@ -64,6 +66,11 @@ func (r *Relay) Run(ctx context.Context) error {
 		workers: make(map[int]*worker), ended: make(chan *worker), poll: r.store.o.pollMin,
 	}
 	defer r.store.o.signal.join(run.wake)()
+	defer run.observe()()
+	defer func() {
+		r.shards.Store(0)
+		r.outage.over()
+	}()
 	listening := make(chan struct{})
 	listenCtx, stopListening := context.WithCancel(ctx)
 	defer func() {
@@ -115,6 +122,7 @@ func (r *run) loop(ctx context.Context) error {
 	defer look.Stop()
 	done := ctx.Done()
 	for {
+		r.shards.Store(int64(len(r.workers)))
 		select {
 		case <-done:
 			done = nil
@@ -158,10 +166,14 @@ func (r *run) beat(ctx context.Context, stopping bool) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, r.store.o.lease/2)
 	defer cancel()
 	if err := r.renew(ctx, stopping); err != nil {
+		r.outage.failed(err)
 		r.log.WarnContext(ctx, "The relay cannot renew its leases and tries again", "error", err)
 		return r.pause()
 	}
-	r.trouble = 0
+	if r.trouble > 0 {
+		r.trouble = 0
+		r.outage.over()
+	}
 	if r.store.o.keep > 0 && time.Since(r.cleaned) > min(r.store.o.keep/10, time.Minute) {
 		r.clean(ctx)
 	}

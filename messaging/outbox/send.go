@@ -30,9 +30,11 @@ func (w *worker) resolved(res result) {
 	switch {
 	case res.err == nil:
 		t.known, t.tries = true, 0
+		w.run.outage.over()
 	case reasonOf(res.err) != "":
 		t.err = res.err
 	default:
+		w.run.outage.failed(res.err)
 		t.again = time.Now().Add(retryPause().Pause(t.tries))
 		t.tries++
 	}
@@ -166,6 +168,7 @@ func (w *worker) failed(ctx context.Context, res result) error {
 	case !messaging.SafeToRetry(res.err):
 		b.maybe = true
 	}
+	w.run.outage.failed(res.err)
 	w.log.WarnContext(ctx, "A batch of the outbox was not acknowledged and will be sent again", w.attrs(b, res.err)...)
 	w.later(b)
 	return nil

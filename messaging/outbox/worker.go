@@ -210,6 +210,7 @@ func (w *worker) newIdentity(ctx context.Context) (messaging.Identity, error) {
 		case ctx.Err() != nil:
 			return id, context.Cause(ctx)
 		}
+		w.run.outage.failed(err)
 		w.log.WarnContext(ctx, "The relay gets no producer identity and tries again", "error", err)
 		pause := time.NewTimer(retryPause().Pause(n))
 		select {
@@ -454,6 +455,7 @@ func (w *worker) finish(ctx context.Context, done []*batch) error {
 		return err
 	}
 	w.run.progress.Add(1)
+	w.run.outage.over()
 	for _, b := range done {
 		w.freed(b)
 		if b.ProducerID == w.identity.ProducerID && int(b.Epoch) == w.epoch {
