@@ -39,13 +39,16 @@ func (p *pipeline) stepBatch(ctx context.Context, w *consumer.Work, rt *route, r
 	for i := range items {
 		ids[i] = items[i].event.Metadata().EventID
 	}
-	rs := make([]Record, len(items))
-	for i := range items {
-		rs[i] = items[i].record
+	hctx, pr := ctx, processing{} //nolint:exhaustruct // nobody looks
+	if p.watch.looks(ctx) {
+		rs := make([]Record, len(items))
+		for i := range items {
+			rs[i] = items[i].record
+		}
+		d := items[0].delivery
+		d.Headers = nil // of one of them, which does not stand for the others
+		hctx, pr = p.watch.beginProcess(ctx, p.group, &d, rs)
 	}
-	d := items[0].delivery
-	d.Headers = nil // of one of them, which does not stand for the others
-	hctx, pr := p.watch.beginProcess(ctx, p.group, &d, rs)
 	done, named, err := p.mux.deliverBatch(hctx, rt, items)
 	pr.end(ctx, uuid.Nil, err)
 	st.last = pr

@@ -143,9 +143,9 @@ func (p *KafkaPublisher) Health(ctx context.Context) Health {
 	})
 	switch {
 	case err != nil:
-		h.Connected, h.Problem = false, fmt.Errorf("Kafka cannot be reached: %w", classify(err))
+		h.Connected, h.Problem = false, fmt.Errorf("messaging: Kafka cannot be reached: %w", classify(err))
 	case s.Trouble != nil:
-		h.Problem = fmt.Errorf("Kafka has not taken events for %s: %w", time.Since(s.Since).Round(time.Second), classify(s.Trouble))
+		h.Problem = fmt.Errorf("messaging: Kafka has not taken events for %s: %w", time.Since(s.Since).Round(time.Second), classify(s.Trouble))
 	}
 	h.Progressing = s.Oldest < StallAfter
 	return h

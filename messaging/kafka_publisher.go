@@ -184,7 +184,7 @@ func (p *KafkaPublisher) PublishAsync(ctx context.Context, e events.IntegrationE
 	a := &asyncEvent{topic: r.Topic, id: e.Metadata().EventID, done: done, start: time.Now(), by: p.watch, span: c.scratch.span}
 	t, err := p.engine.Produce(ctx, &r, a.start, a, 0)
 	if err != nil {
-		a.Settled(0, producer.Result{}, err)
+		a.Settled(0, producer.Result{}, err) //nolint:contextcheck // it has one of its own
 		return
 	}
 	if ctx.Done() != nil {

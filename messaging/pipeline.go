@@ -125,7 +125,10 @@ func (p *pipeline) step(ctx context.Context, w *consumer.Work, rt *route, recs [
 		return p.stepBatch(ctx, w, rt, recs, st)
 	}
 	d, r := p.delivery(&in, st), in.record()
-	hctx, pr := p.watch.beginProcess(ctx, p.group, &d, []Record{r})
+	hctx, pr := ctx, processing{} //nolint:exhaustruct // nobody looks
+	if p.watch.looks(ctx) {
+		hctx, pr = p.watch.beginProcess(ctx, p.group, &d, []Record{r})
+	}
 	id, err := p.mux.deliver(ContextWithDelivery(hctx, d), rt, r)
 	pr.end(ctx, id, err)
 	st.last = pr

@@ -80,7 +80,7 @@ func (c *call) publish(ctx context.Context, engine *producer.Producer) error {
 		t, err := engine.Produce(ctx, &c.recs[i], start, c, i)
 		if err != nil { // those behind it must not overtake it
 			for ; i < len(c.recs); i++ {
-				c.Settled(i, producer.Result{}, err)
+				c.Settled(i, producer.Result{}, err) //nolint:contextcheck // it has one of its own
 			}
 			break
 		}

@@ -31,17 +31,16 @@ func processSpan(ctx context.Context) trace.Span {
 	return span
 }
 
+// looks reports whether anybody would see an attempt.
+func (o *observed) looks(ctx context.Context) bool {
+	return o.tel != nil && (o.tel.Tracer() != nil || o.tel.Processed.On(ctx))
+}
+
 // beginProcess begins an attempt at records of one topic. A single record's span is a child of the span in which the record was
 // made, and links to it as well: one trace, and no less than the conventions ask for. A batch begins a trace of its own.
 func (o *observed) beginProcess(ctx context.Context, group string, d *Delivery, recs []Record) (context.Context, processing) {
 	pr := processing{o: o, start: time.Time{}, span: nil, n: len(recs), of: telemetry.Attrs{Op: telemetry.Process, Destination: d.Topic, Group: group, ErrorType: ""}}
-	if o.tel == nil {
-		return ctx, pr
-	}
-	tracer := o.tel.Tracer()
-	if tracer == nil && !o.tel.Processed.On() {
-		return ctx, pr
-	}
+	tracer := o.tracer()
 	pr.start = time.Now()
 	o.tel.InFlight.Add(ctx, pr.n, telemetry.Attrs{Destination: d.Topic, Group: group}) //nolint:exhaustruct // no more
 	if d.Attempt == 1 {
@@ -67,7 +66,7 @@ func (o *observed) beginProcess(ctx context.Context, group string, d *Delivery, 
 	} else {
 		attrs = append(attrs, telemetry.BatchCount.Int(len(recs)))
 	}
-	_, pr.span = tracer.Start(parent, spanName(telemetry.Process, d.Topic), trace.WithSpanKind(trace.SpanKindConsumer),
+	_, pr.span = tracer.Start(parent, spanName(telemetry.Process, d.Topic), trace.WithSpanKind(trace.SpanKindConsumer), //nolint:spancheck // end ends it
 		trace.WithAttributes(attrs...), trace.WithLinks(links...))
 	return context.WithValue(ctx, processSpanKey{}, pr.span), pr
 }

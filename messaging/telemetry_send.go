@@ -76,7 +76,7 @@ func (o *observed) beginSend(ctx context.Context, topic string, key []byte, b *e
 		return ctx, nil
 	}
 	attrs := o.keyAttr(o.spanAttrs(telemetry.Send, topic, messageAttrs(b.EventID, b.CorrelationID)...), key)
-	return tracer.Start(ctx, spanName(telemetry.Send, topic), trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(attrs...))
+	return tracer.Start(ctx, spanName(telemetry.Send, topic), trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(attrs...)) //nolint:spancheck // sent ends it
 }
 
 func messageAttrs(id uuid.UUID, correlation string) []attribute.KeyValue {
@@ -92,14 +92,14 @@ func messageAttrs(id uuid.UUID, correlation string) []attribute.KeyValue {
 
 // sent tells what became of one event, or record. The span may be nil.
 func (o *observed) sent(span trace.Span, topic string, id uuid.UUID, start time.Time, res producer.Result, err error) {
-	if span == nil && (o.tel == nil || !o.tel.Operation.On()) {
+	ctx := context.Background() // the call's may have ended
+	if span == nil && (o.tel == nil || !o.tel.Operation.On(ctx)) {
 		return
 	}
 	var kind string
 	if err != nil {
 		kind = publishError(topic, id, err).ErrorType()
 	}
-	ctx := context.Background()
 	if span != nil {
 		if err == nil {
 			span.SetAttributes(telemetry.Partition.String(strconv.Itoa(int(res.Partition))))
@@ -154,7 +154,7 @@ func (o *observed) beginBatch(ctx context.Context, topic string, recs []Record) 
 			links = append(links, l)
 		}
 	}
-	return tracer.Start(ctx, spanName(telemetry.Send, topic), trace.WithSpanKind(trace.SpanKindClient),
+	return tracer.Start(ctx, spanName(telemetry.Send, topic), trace.WithSpanKind(trace.SpanKindClient), //nolint:spancheck // the caller ends it
 		trace.WithAttributes(attrs...), trace.WithLinks(links...))
 }
 

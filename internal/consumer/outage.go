@@ -18,13 +18,13 @@ type outage struct {
 }
 
 // state is what does not work at the moment, and since when; nil: everything works.
-func (o *outage) state() (error, time.Time) { //nolint:revive // it is not what went wrong here
+func (o *outage) state() (since time.Time, last error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.bad) == 0 {
-		return nil, time.Time{}
+		return time.Time{}, nil
 	}
-	return o.last, o.since
+	return o.since, o.last
 }
 
 // fail notes that something does not work; the first of what fails is logged.

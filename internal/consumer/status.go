@@ -41,7 +41,7 @@ func (c *Control) Status() Status {
 		return Status{} //nolint:exhaustruct // nothing runs
 	}
 	st := Status{Running: true, Joined: false, Partitions: nil, Trouble: nil, Since: time.Time{}}
-	st.Trouble, st.Since = m.out.state()
+	st.Since, st.Trouble = m.out.state()
 	if s == nil {
 		return st
 	}

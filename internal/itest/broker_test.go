@@ -124,6 +124,7 @@ func (c *container) run(ctx context.Context) (string, error) {
 
 // tell logs, once, what the container's Kafka has to say, and what its threads are at.
 func (c *container) tell(t testing.TB) {
+	t.Helper()
 	if c.started == nil || !c.told.CompareAndSwap(false, true) {
 		return
 	}

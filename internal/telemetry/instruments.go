@@ -63,11 +63,11 @@ func (a Attrs) list() []attribute.KeyValue {
 type Histogram struct{ i metric.Float64Histogram }
 
 // On reports whether anybody would see a measurement.
-func (h Histogram) On() bool { return h.i != nil && h.i.Enabled(context.Background()) }
+func (h Histogram) On(ctx context.Context) bool { return h.i != nil && h.i.Enabled(ctx) }
 
 // Record measures.
 func (h Histogram) Record(ctx context.Context, seconds float64, a Attrs) {
-	if h.On() {
+	if h.On(ctx) {
 		h.i.Record(ctx, seconds, a.option())
 	}
 }
@@ -86,11 +86,11 @@ func (c Counter) Add(ctx context.Context, n int, a Attrs) {
 type UpDown struct{ i metric.Int64UpDownCounter }
 
 // On reports whether anybody would see a change.
-func (u UpDown) On() bool { return u.i != nil && u.i.Enabled(context.Background()) }
+func (u UpDown) On(ctx context.Context) bool { return u.i != nil && u.i.Enabled(ctx) }
 
 // Add changes it.
 func (u UpDown) Add(ctx context.Context, n int, a Attrs) {
-	if u.On() {
+	if u.On(ctx) {
 		u.i.Add(ctx, int64(n), a.option())
 	}
 }
@@ -101,8 +101,8 @@ type builder struct {
 	err   error
 }
 
-func (b *builder) histogram(name, unit, description string) Histogram {
-	i, err := b.meter.Float64Histogram(name, metric.WithUnit(unit), metric.WithDescription(description), metric.WithExplicitBucketBoundaries(buckets()...))
+func (b *builder) histogram(name, description string) Histogram {
+	i, err := b.meter.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(description), metric.WithExplicitBucketBoundaries(buckets()...))
 	b.err = errors.Join(b.err, err)
 	return Histogram{i}
 }

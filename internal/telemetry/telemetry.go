@@ -63,10 +63,10 @@ func New(tracers trace.TracerProvider, meters metric.MeterProvider) *T {
 	t := &T{Tracers: NewTracers(tracers), meter: m} //nolint:exhaustruct // filled in below
 	var b builder
 	b.meter = m
-	t.Operation = b.histogram(OperationDuration, "s", "How long a send, poll or commit took")
-	t.Processed = b.histogram(ProcessDuration, "s", "How long a handler took")
-	t.Queued = b.histogram(QueueDuration, "s", "How long the oldest event of a request had waited to be sent")
-	t.Requested = b.histogram(RequestDuration, "s", "How long the broker took to acknowledge a request")
+	t.Operation = b.histogram(OperationDuration, "How long a send, poll or commit took")
+	t.Processed = b.histogram(ProcessDuration, "How long a handler took")
+	t.Queued = b.histogram(QueueDuration, "How long the oldest event of a request had waited to be sent")
+	t.Requested = b.histogram(RequestDuration, "How long the broker took to acknowledge a request")
 	t.Sent = b.counter(SentMessages, "{message}", "Events that were sent, with error.type those that failed")
 	t.Consumed = b.counter(ConsumedMessages, "{message}", "Records that were given to a handler")
 	t.Resent = b.counter(Resent, "{batch}", "Batches that were sent again, by what went wrong before")

@@ -25,7 +25,7 @@ func (r *Relay) Health(ctx context.Context) messaging.Health {
 	b, err := (&Outbox{store: r.store, tracers: nil, err: nil}).Backlog(ctx, r.db)
 	h.Backlog, h.Oldest = b.Pending, b.Oldest
 	h.Progressing = b.Oldest < messaging.StallAfter
-	trouble, since := r.outage.now()
+	since, trouble := r.outage.now()
 	switch {
 	case err != nil:
 		h.Connected, h.Problem = false, err
@@ -64,8 +64,8 @@ func (o *outage) over() {
 	o.err = nil
 }
 
-func (o *outage) now() (error, time.Time) { //nolint:revive // it is not what went wrong here
+func (o *outage) now() (since time.Time, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.err, o.since
+	return o.since, o.err
 }

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.opentelemetry.io/otel/codes"
@@ -24,7 +25,7 @@ func (o *Outbox) create(ctx context.Context, e events.IntegrationEvent) (messagi
 	defer span.End()
 	r, err := o.store.o.encode(ctx, e)
 	if err != nil {
-		if typed, ok := err.(interface{ ErrorType() string }); ok { //nolint:errorlint // a PublishError, as a rule
+		if typed, ok := errors.AsType[*messaging.PublishError](err); ok {
 			span.SetAttributes(telemetry.ErrorType.String(typed.ErrorType()))
 		}
 		span.SetStatus(codes.Error, err.Error())
