@@ -39,7 +39,7 @@ func (o *observed) looks(ctx context.Context) bool {
 // beginProcess begins an attempt at records of one topic. A single record's span is a child of the span in which the record was
 // made, and links to it as well: one trace, and no less than the conventions ask for. A batch begins a trace of its own.
 func (o *observed) beginProcess(ctx context.Context, group string, d *Delivery, recs []Record) (context.Context, processing) {
-	pr := processing{o: o, start: time.Time{}, span: nil, n: len(recs), of: telemetry.Attrs{Op: telemetry.Process, Destination: d.Topic, Group: group, ErrorType: ""}}
+	pr := processing{o: o, start: time.Time{}, span: nil, n: len(recs), of: telemetry.Attrs{Op: telemetry.Process, Destination: d.Topic, Group: group, Client: "", ErrorType: ""}}
 	tracer := o.tracer()
 	pr.start = time.Now()
 	o.tel.InFlight.Add(ctx, pr.n, telemetry.Attrs{Destination: d.Topic, Group: group}) //nolint:exhaustruct // no more
@@ -155,7 +155,7 @@ func (e *engineObserver) Committed(start time.Time, topics []string, err error) 
 }
 
 func (e *engineObserver) client(op telemetry.Op, start time.Time, topics []string, records int, err error) {
-	of := telemetry.Attrs{Op: op, Destination: "", Group: e.group, ErrorType: ""}
+	of := telemetry.Attrs{Op: op, Destination: "", Group: e.group, Client: "", ErrorType: ""}
 	if len(topics) == 1 {
 		of.Destination = topics[0]
 	}

@@ -190,7 +190,7 @@ func (o *observed) Answered(took time.Duration, err error) {
 func (o *observed) watchBuffer(engine *producer.Producer) (end func()) {
 	return o.tel.Observe(func(_ context.Context, tell func(int, float64, telemetry.Attrs)) {
 		s := engine.State()
-		var of telemetry.Attrs
+		of := telemetry.Attrs{Client: o.clientID} //nolint:exhaustruct // no more
 		tell(0, float64(s.Bytes), of)
 		tell(1, float64(s.Events), of)
 		tell(2, s.Oldest.Seconds(), of)

@@ -14,12 +14,10 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9/logging"
-	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/propagation"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/app"
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/settings"
+	"github.com/expensevault/sharedlibrary/examples/customservice/internal/telemetry"
 	"github.com/expensevault/sharedlibrary/tracing"
 )
 
@@ -37,10 +35,19 @@ func run(args []string, out, errOut io.Writer) int {
 	}
 	log := newLog(command.Settings, errOut)
 
-	// The application decides how traces travel and are made; the library asks.
-	otel.SetTextMapPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}))
-	traces := sdktrace.NewTracerProvider() // without an exporter: for the IDs in the log
-	otel.SetTracerProvider(traces)
+	// The application decides how traces travel, and where spans and metrics go; the library asks.
+	shown, err := telemetry.Start(context.Background(), os.LookupEnv, log)
+	if err != nil {
+		_, _ = fmt.Fprintf(errOut, "customservice: %v\n", err)
+		return 2
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := shown.Shutdown(ctx); err != nil {
+			log.Warn("The last spans or metrics did not reach their receiver", slog.Any("error", err))
+		}
+	}()
 	logging.Disable() // Redis: its errors are logged by who meets them
 
 	ctx, stop := context.WithCancel(context.Background())
@@ -62,7 +69,7 @@ func run(args []string, out, errOut io.Writer) int {
 	if command.Consume != "" {
 		err = app.Consume(ctx, command.Settings, command.Consume, log)
 	} else {
-		err = app.Serve(ctx, command.Settings, traces.Tracer("customservice"), log)
+		err = app.Serve(ctx, command.Settings, shown, log)
 	}
 	if err != nil {
 		_, _ = fmt.Fprintf(errOut, "customservice: %v\n", err)

@@ -39,6 +39,9 @@ func TestCommand(t *testing.T) {
 		"second signal":        secondSignal,
 		"consumer alone":       consumerAlone,
 		"command line":         commandLine,
+		"page":                 page,
+		"page refuses":         pageRefuses,
+		"one trace":            oneTrace,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

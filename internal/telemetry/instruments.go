@@ -15,6 +15,7 @@ type Attrs struct {
 	Op          Op
 	Destination string
 	Group       string
+	Client      string // only where several in a process would tell the same
 	ErrorType   string
 }
 
@@ -51,7 +52,7 @@ func (a Attrs) list() []attribute.KeyValue {
 	if a.Op != "" {
 		out = append(out, OperationName.String(string(a.Op)), OperationType.String(a.Op.Type()))
 	}
-	for _, kv := range []attribute.KeyValue{Destination.String(a.Destination), ConsumerGroup.String(a.Group), ErrorType.String(a.ErrorType)} {
+	for _, kv := range []attribute.KeyValue{Destination.String(a.Destination), ConsumerGroup.String(a.Group), ClientID.String(a.Client), ErrorType.String(a.ErrorType)} {
 		if kv.Value.AsString() != "" {
 			out = append(out, kv)
 		}

@@ -56,7 +56,7 @@ func TestMetrics(t *testing.T) {
 		assert.Equal(t, map[string]float64{runs: n}, s.points(t, "messaging.client.consumed.messages"))
 		assert.NotZero(t, s.points(t, "events.publish.queue.duration")["messaging.destination.name=TOPIC messaging.system=kafka"])
 		assert.NotZero(t, s.points(t, "events.produce.request.duration")["messaging.system=kafka"])
-		assert.Equal(t, map[string]float64{"messaging.system=kafka": 0}, s.points(t, "events.publish.buffer.events"))
+		assert.Equal(t, map[string]float64{"messaging.client.id=itest-client messaging.system=kafka": 0}, s.points(t, "events.publish.buffer.events"))
 		assert.Equal(t, map[string]float64{"messaging.consumer.group.name=GROUP messaging.system=kafka": 1}, s.points(t, "events.consumer.rebalances"))
 		eventually(t, "polls and commits are measured", func() bool {
 			ops := s.points(t, "messaging.client.operation.duration")

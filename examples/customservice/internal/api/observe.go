@@ -16,13 +16,24 @@ import (
 // a restart would help neither the broker nor the waiting events. Without its
 // database it can't serve: "down" and HTTP 503.
 type Health struct {
-	Status    string  `json:"status"`
-	Database  Part    `json:"database"`
-	Cache     Part    `json:"cache"`
-	Kafka     Part    `json:"kafka"`
-	Outbox    Outbox  `json:"outbox"`
-	Direct    *Direct `json:"direct,omitempty"` // only with -publish direct
-	Consumers []Part  `json:"consumers"`
+	Status    string     `json:"status"`
+	Database  Part       `json:"database"`
+	Cache     Part       `json:"cache"`
+	Kafka     Part       `json:"kafka"`
+	Outbox    Outbox     `json:"outbox"`
+	Direct    *Direct    `json:"direct,omitempty"` // only with -publish direct
+	Consumers []Consumer `json:"consumers"`
+}
+
+// Consumer is the state of a consumer in this process.
+type Consumer struct {
+	Part
+
+	Group         string  `json:"group"`
+	Partitions    int     `json:"partitions"`    // that it has
+	Lag           int64   `json:"lag"`           // records that were not finished, in these
+	OldestSeconds float64 `json:"oldestSeconds"` // for how long a partition has stood still with work to do
+	Failing       bool    `json:"failing"`       // it was told to, on the page
 }
 
 // Outbox is what is committed and not published yet.

@@ -15,7 +15,7 @@ func Consume(ctx context.Context, s settings.Settings, name string, log *slog.Lo
 		return err
 	}
 	defer p.closeAll(log)
-	r, err := newRunner(p, s, name, log)
+	r, err := newRunner(p, s, name, nil, log)
 	if err != nil {
 		return err
 	}

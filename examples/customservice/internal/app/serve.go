@@ -11,20 +11,23 @@ import (
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel"
 
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/api"
+	"github.com/expensevault/sharedlibrary/examples/customservice/internal/board"
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/cache"
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/consumers"
+	"github.com/expensevault/sharedlibrary/examples/customservice/internal/event"
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/outgoing"
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/service"
 	"github.com/expensevault/sharedlibrary/examples/customservice/internal/settings"
+	"github.com/expensevault/sharedlibrary/examples/customservice/internal/telemetry"
 )
 
 // Serve runs the service until ctx ends, and then stops it: no more requests,
 // no more records, what waits is published, and all is closed. It returns nil
 // after such a stop, and else why it could not run.
-func Serve(ctx context.Context, s settings.Settings, tracer trace.Tracer, log *slog.Logger) error {
+func Serve(ctx context.Context, s settings.Settings, shown *telemetry.Telemetry, log *slog.Logger) error {
 	// First of all, so that a second instance ends here and touches nothing.
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.Addr)
 	if err != nil {
@@ -48,15 +51,16 @@ func Serve(ctx context.Context, s settings.Settings, tracer trace.Tracer, log *s
 		running.queue = outgoing.NewQueue(p.publisher, p.link, s.Queue, log)
 		svc = service.NewDirect(p.store, c, running.queue, log)
 	}
+	running.board = board.New(p.config, event.Topics(), shown.Spans, log)
 	for _, name := range s.InProcess() {
-		r, err := newRunner(p, s, name, log)
+		r, err := newRunner(p, s, name, running.board, log)
 		if err != nil {
 			return err
 		}
 		running.consumers = append(running.consumers, r)
 	}
 	server := &http.Server{
-		Handler:           api.New(svc, p.store, running.health, tracer, log),
+		Handler:           running.handler(api.New(svc, p.store, running.health, otel.Tracer("customservice"), log), shown),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       20 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -64,8 +68,10 @@ func Serve(ctx context.Context, s settings.Settings, tracer trace.Tracer, log *s
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
+	server.RegisterOnShutdown(running.board.Close) // streams do not end by themselves
 	running.start(ctx)
 	p.settle(ctx)
+	running.watch(ctx, listener.Addr().String())
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	log.InfoContext(ctx, "customservice listens on http://"+listener.Addr().String(),
@@ -99,8 +105,11 @@ const inboxAge = 14 * 24 * time.Hour
 // lateAfter is how old an event may get in the outbox before the service calls itself degraded.
 const lateAfter = time.Minute
 
-func newRunner(p *parts, s settings.Settings, name string, log *slog.Logger) (*consumers.Runner, error) {
+func newRunner(p *parts, s settings.Settings, name string, b *board.Board, log *slog.Logger) (*consumers.Runner, error) {
 	needs := consumers.Needs{Store: p.store, Outbox: p.box, Committed: p.signal.Notify, Log: log}
+	if b != nil {
+		needs.Watch = b.Middleware(name)
+	}
 	if s.Publish == settings.Direct {
 		needs.Outbox, needs.Publisher = nil, p.publisher
 	}
@@ -113,9 +122,10 @@ type running struct {
 	cache     cache.Cache
 	queue     *outgoing.Queue // nil: nothing is published directly
 	consumers []*consumers.Runner
+	board     *board.Board // nil: a consumer alone
 
-	stopConsumers, stopRelay, stopLink context.CancelFunc
-	consuming, relaying, linking       sync.WaitGroup
+	stopConsumers, stopRelay, stopLink, stopWatch context.CancelFunc
+	consuming, relaying, linking, watching        sync.WaitGroup
 }
 
 func (r *running) start(ctx context.Context) {
@@ -137,6 +147,10 @@ func (r *running) start(ctx context.Context) {
 }
 
 func (r *running) stop(ctx context.Context) {
+	if r.stopWatch != nil {
+		r.stopWatch()
+		r.watching.Wait()
+	}
 	r.stopConsumers()
 	r.consuming.Wait() // for the drain timeout at most
 	if r.queue != nil {
@@ -168,14 +182,21 @@ func (r *running) health(ctx context.Context) api.Health {
 			Waiting: stats.Waiting, OnItsWay: stats.OnItsWay, Published: stats.Published, Lost: stats.Lost, LastError: stats.LastError,
 		}
 	}
-	h.Consumers = []api.Part{}
+	h.Consumers = []api.Consumer{}
 	fine := h.Cache.OK && h.Kafka.OK && err == nil && backlog.Parked == 0 && backlog.Oldest < lateAfter
 	for _, c := range r.consumers {
 		alive, err := c.State()
-		state := part(c.Name(), err)
-		state.OK = alive && link.Up
-		if alive && !link.Up {
+		how := c.Health(ctx)
+		state := api.Consumer{
+			Part: part(c.Name(), err), Group: consumers.Group(c.Name()),
+			Partitions: how.Assigned, Lag: how.Backlog, OldestSeconds: how.Oldest.Seconds(), Failing: r.board != nil && r.board.Failing(c.Name()),
+		}
+		state.OK = alive && link.Up && how.Problem == nil
+		switch {
+		case alive && !link.Up:
 			state.Detail = "waits for Kafka"
+		case alive && how.Problem != nil:
+			state.Detail = how.Problem.Error()
 		}
 		h.Consumers = append(h.Consumers, state)
 		fine = fine && state.OK

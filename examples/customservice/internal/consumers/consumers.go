@@ -41,12 +41,16 @@ type Needs struct {
 	Committed func()              // after each such transaction
 	Publisher messaging.Publisher // for the notifications without an outbox; it returns when they are acknowledged
 	Log       *slog.Logger
+	Watch     messaging.Middleware // around everything; nil: nobody looks
 }
 
 // Register registers the handlers of the consumer.
 func Register(mux *messaging.Mux, name string, n Needs) error {
 	if !slices.Contains(Names(), name) {
 		return fmt.Errorf("there is no consumer %q: choose from %q", name, Names())
+	}
+	if n.Watch != nil {
+		mux.Use(n.Watch)
 	}
 	// Whoever publishes at once does so outside of a transaction, which would last until a broker answers.
 	if name != Notification || n.Outbox != nil {

@@ -71,6 +71,9 @@ func (r *Runner) set(running bool, err error) {
 // Name is the consumer's.
 func (r *Runner) Name() string { return r.name }
 
+// Health is the subscriber's.
+func (r *Runner) Health(ctx context.Context) messaging.Health { return r.subscriber.Health(ctx) }
+
 // State reports whether it runs, and why it failed where it does not.
 func (r *Runner) State() (bool, error) {
 	r.mu.Lock()
