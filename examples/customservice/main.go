@@ -41,11 +41,15 @@ func run(args []string, out, errOut io.Writer) int {
 		_, _ = fmt.Fprintf(errOut, "customservice: %v\n", err)
 		return 2
 	}
+	stderr := log
+	if shown.Logs != nil {
+		log = slog.New(slog.NewMultiHandler(log.Handler(), shown.Logs))
+	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		if err := shown.Shutdown(ctx); err != nil {
-			log.Warn("The last spans or metrics did not reach their receiver", slog.Any("error", err))
+			stderr.Warn("The last spans, metrics or log lines did not reach their receiver", slog.Any("error", err))
 		}
 	}()
 	logging.Disable() // Redis: its errors are logged by who meets them

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	collectorlogs "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	collectormetrics "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	collectortrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -26,6 +27,7 @@ type receiver struct {
 	spans   []*tracepb.Span
 	service string
 	metrics map[string]bool
+	logs    map[string]string // of lines with a correlation ID: their trace
 }
 
 func (c *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -75,6 +77,23 @@ func (c *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				}
 			}
 		}
+	case "/v1/logs":
+		var req collectorlogs.ExportLogsServiceRequest
+		if err := proto.Unmarshal(raw, &req); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		for _, rl := range req.GetResourceLogs() {
+			for _, sl := range rl.GetScopeLogs() {
+				for _, l := range sl.GetLogRecords() {
+					for _, kv := range l.GetAttributes() {
+						if kv.GetKey() == "correlation_id" {
+							c.logs[kv.GetValue().GetStringValue()+" "+l.GetBody().GetStringValue()] = hex.EncodeToString(l.GetTraceId())
+						}
+					}
+				}
+			}
+		}
 	default:
 		http.NotFound(w, r)
 	}
@@ -109,10 +128,10 @@ func attributes(s *tracepb.Span) map[string]string {
 // consumers, and the notification that one of them publishes, to its consumer.
 func oneTrace(t *testing.T, binary string) {
 	t.Helper()
-	c := &receiver{metrics: map[string]bool{}}
+	c := &receiver{metrics: map[string]bool{}, logs: map[string]string{}}
 	server := httptest.NewServer(c)
 	t.Cleanup(server.Close)
-	p := serve(t, binary, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + server.URL, "OTEL_SERVICE_NAME=items", "OTEL_BSP_SCHEDULE_DELAY=100", "OTEL_METRIC_EXPORT_INTERVAL=200"}, "-memory")
+	p := serve(t, binary, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + server.URL, "OTEL_SERVICE_NAME=items", "OTEL_BSP_SCHEDULE_DELAY=100", "OTEL_METRIC_EXPORT_INTERVAL=200", "OTEL_BLRP_SCHEDULE_DELAY=100"}, "-memory")
 	const trace, caller = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 	p.create(uuid.NewString(), "Lamp", "X-Correlation-ID", "story-1", "traceparent", "00-"+trace+"-"+caller+"-01")
 
@@ -174,6 +193,11 @@ func oneTrace(t *testing.T, binary string) {
 		defer c.mu.Unlock()
 		return c.metrics["messaging.process.duration"] && c.metrics["events.outbox.pending"] && c.metrics["events.consumer.lag"]
 	}, patience, patience/1000, "metrics come by OTLP too")
+	require.Eventually(t, func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.logs["story-1 audit received ItemCreated from topic "+created] == trace
+	}, patience, patience/1000, "and the log, with correlation and trace")
 	// Whoever cannot speak what is asked for says so, and does not start.
 	bad := launch(t, binary, []string{"OTEL_EXPORTER_OTLP_PROTOCOL=grpc"}, "-memory")
 	assert.Equal(t, 2, bad.wait())

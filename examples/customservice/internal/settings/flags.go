@@ -159,6 +159,10 @@ Secrets belong there, or into files: other users of a machine see its command li
 The other settings of Kafka stand in appsettings.json, section "Kafka", or in variables such as
 Kafka__BootstrapServers.
 
+The page at / shows it all at work; /health, /live, /ready and /metrics (Prometheus) are for machines.
+Traces, metrics and the log go to an OTLP receiver where OTEL_EXPORTER_OTLP_ENDPOINT, or the one for
+TRACES, METRICS or LOGS, names it (http/protobuf); OTEL_SERVICE_NAME and the others work as everywhere.
+
 Examples:
   customservice -memory
   customservice -database postgres://app:secret@localhost:5434/items -redis localhost:6379 -kafka localhost:9092

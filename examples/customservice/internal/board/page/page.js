@@ -298,12 +298,14 @@ function renderTrace(id, spans) {
   $("trace-rows").replaceChildren(...rows.map(([s, depth]) => {
     const name = el("details", {}, el("summary", {}, s.name), el("table", {}, el("tbody", {}, ...Object.entries(s.attributes).sort().map(([k, v]) => el("tr", {}, el("th", { scope: "row" }, k), el("td", {}, v))))));
     name.style.marginLeft = `${depth}rem`;
+    const notes = el("div", {}, s.problem ? el("p", { class: "error" }, s.problem) : null, s.traceId !== id ? el("p", { class: "linked meta" }, "linked: a trace of its own") : null);
+    notes.style.marginLeft = `${depth + 1}rem`;
     const bar = el("i");
     bar.style.left = `${(begin(s) - first) / all * 100}%`;
     bar.style.width = `${s.micros / all * 100}%`;
     return el("tr", { class: s.failed ? "wrong" : null, "data-span": s.name },
-      el("td", {}, name, s.problem ? el("p", { class: "error" }, s.problem) : null, s.traceId !== id ? el("p", { class: "linked meta" }, "linked: a trace of its own") : null),
-      el("td", {}, s.kind), el("td", {}, s.attributes["messaging.consumer.group.name"] ?? s.attributes["messaging.client.id"] ?? ""),
+      el("td", {}, name, notes),
+      el("td", { class: "kind" }, s.kind), el("td", {}, s.attributes["messaging.consumer.group.name"] ?? s.attributes["messaging.client.id"] ?? ""),
       el("td", { class: s.kind }, el("div", { class: "bar", title: `from ${took(Math.round(begin(s) - first))} on` }, bar)), el("td", { class: "num" }, took(s.micros)));
   }));
 }
