@@ -127,7 +127,7 @@ func (b *Board) Middleware(consumer string) messaging.Middleware {
 			begin := time.Now()
 			var err error
 			if b.Failing(consumer) {
-				err = messaging.Permanent(errSwitched)
+				err = errSwitched
 			} else {
 				err = next(ctx, r)
 			}
