@@ -8,7 +8,7 @@ BENCH ?= .
 COUNT ?= 10
 SOAK ?=
 BENCH_ARGS ?=
-.PHONY: all test itest soak soak-consume smoke lint workflow fmt tidy generate fuzz bench bench-peers vuln api kafka kafka-stop run tools help
+.PHONY: all test itest soak soak-consume soak-outbox smoke lint workflow fmt tidy generate fuzz bench bench-peers vuln api kafka kafka-stop run tools help
 
 all: fmt lint test ## fmt, lint, test: what has to pass before a change is sent
 
@@ -23,6 +23,9 @@ soak: ## 5 minutes of broken networks and killed brokers, with a real Kafka of i
 
 soak-consume: ## 5 minutes of members that join, leave, are killed and frozen, in a group with Java and franz-go; SOAK=-h lists what can be set
 	go run ./internal/itest/soakconsume $(SOAK)
+
+soak-outbox: ## 5 minutes of services, relays and consumers that die, freeze and lose their database and broker; SOAK=-h lists what can be set
+	.ci/with-services go run ./internal/itest/soakoutbox $(SOAK)
 
 smoke: ## builds the customservice, runs it and uses it over HTTP as a client would
 	.ci/smoke

@@ -19,6 +19,23 @@
 //	SIGTERM has the handlers finish, commits and leaves the group.
 //	A value is "<id> <padding>" or the JSON of the producer. One that is neither has no lines and goes to T-dlt.
 //
+// As a service with an outbox it keeps books, and publishes what they say:
+//
+//	verifydriver -role outbox -brokers B -topic T -dsn DSN
+//	  stdin   <id> <key> <size> c|r   in one transaction: lock the key's row in agg(k, seq) and raise seq, a row biz(id, k, seq),
+//	                                  the event into the outbox; then commit (c) or roll back (r)
+//	  stdout  C <id>                  committed
+//	          R <id>                  rolled back
+//	An id that biz has already is answered C at once: whoever was killed before it could answer is asked again. Lines of one
+//	key are worked on in their order. EOF relays until the outbox is empty. SIGTERM answers what was begun, and ends.
+//
+// As a consumer with an effect it writes one row effect(id, k) for each record, through the inbox, in the handler's transaction:
+//
+//	verifydriver -role effect -brokers B -topic T -group G -dsn DSN
+//
+// A DSN is a postgres:// URL, or else a SQLite file; tables are made where they are missing. -die P has the process kill itself with
+// probability P at each of the places where that could do harm, after a line "D <place>".
+//
 // The library's log goes to stderr. The exit code is 0 when all went as asked, 1 when it did not, 2 for a wrong call.
 package main
 
@@ -49,6 +66,9 @@ type settings struct {
 	session  time.Duration
 	name     string
 	instance string
+	dsn      string
+	lease    time.Duration
+	die      float64
 	balancer []messaging.Balancer
 	kafka    messaging.Config
 }
@@ -77,24 +97,33 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
-	if s.role == "consume" {
-		return consume(ctx, s, newLines(stdout), log)
+	out := newLines(stdout)
+	switch s.role {
+	case "consume":
+		return consume(ctx, s, out, log)
+	case "outbox":
+		return keepBooks(mortal(ctx, s.die, out), s, stdin, out, log)
+	case "effect":
+		return effect(mortal(ctx, s.die, out), s, log)
 	}
-	return produce(ctx, s, stdin, newLines(stdout), log)
+	return produce(ctx, s, stdin, out, log)
 }
 
 func parse(args []string, stderr io.Writer) (settings, error) {
 	s := settings{kafka: messaging.DefaultConfig()}
 	flags := flag.NewFlagSet("verifydriver", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&s.role, "role", "", "`produce` or consume")
+	flags.StringVar(&s.role, "role", "", "`produce`, consume, outbox or effect")
 	flags.StringVar(&s.kafka.BootstrapServers, "brokers", "", "`host:port` of brokers, with commas between")
 	flags.StringVar(&s.topic, "topic", "", "the topic's `name`; it must exist")
 	flags.DurationVar(&s.deadline, "deadline", 30*time.Second, "produce: how long an event may take from S to its answer")
 	flags.StringVar(&s.group, "group", "", "consume: `name` of the consumer group")
 	flags.DurationVar(&s.work, "work", 0, "consume: how long the handler takes")
-	flags.IntVar(&s.workers, "workers", 16, "consume: how many handlers may be at work at once")
+	flags.IntVar(&s.workers, "workers", 16, "how many handlers, or transactions, may be at work at once")
 	flags.DurationVar(&s.session, "session", 45*time.Second, "consume: the session timeout")
+	flags.StringVar(&s.dsn, "dsn", "", "outbox, effect: `postgres://…`, or a SQLite file")
+	flags.DurationVar(&s.lease, "lease", 2*time.Second, "outbox: for how long the shards of a relay that died stand still")
+	flags.Float64Var(&s.die, "die", 0, "outbox, effect: the `probability` of a SIGKILL at each place where it could do harm")
 	flags.StringVar(&s.name, "name", "", "consume: what stands behind the id in each line; default: nothing")
 	flags.StringVar(&s.instance, "instance", "", "consume: the ID of a static member; default: a dynamic one")
 	flags.Func("balancers", "consume: `cooperative-sticky` or range, or both with a comma between; default: the library's", s.addBalancers)
@@ -136,11 +165,18 @@ func (s *settings) check(rest []string) error {
 		need(s.group != "", "-group is missing")
 		need(s.work >= 0, "-work must not be below zero, but is %v", s.work)
 		need(s.workers > 0, "-workers must be above zero, not %d", s.workers)
-	case "outbox", "effect":
-		return fmt.Errorf("%w: -role %s does not exist yet: use produce or consume", errUsage, s.role)
+	case "outbox":
+		need(s.dsn != "", "-dsn is missing")
+		need(s.workers > 0, "-workers must be above zero, not %d", s.workers)
+		need(s.lease >= time.Second, "-lease must be a second or more, not %v", s.lease)
+	case "effect":
+		need(s.dsn != "", "-dsn is missing")
+		need(s.group != "", "-group is missing")
+		need(s.workers > 0, "-workers must be above zero, not %d", s.workers)
 	default:
-		return fmt.Errorf("%w: -role must be produce or consume, not %q; see -h", errUsage, s.role)
+		return fmt.Errorf("%w: -role must be produce, consume, outbox or effect, not %q; see -h", errUsage, s.role)
 	}
+	need(s.die >= 0 && s.die < 1, "-die must be from 0 to below 1, not %v", s.die)
 	need(s.kafka.BootstrapServers != "", "-brokers is missing")
 	need(s.topic != "", "-topic is missing")
 	need(len(rest) == 0, "unknown arguments %q", rest)
@@ -150,6 +186,8 @@ func (s *settings) check(rest []string) error {
 	s.kafka.ClientID = "verifydriver"
 	if s.role == "produce" {
 		s.kafka.MessageTimeout = s.deadline
+	}
+	if s.role == "produce" || s.role == "outbox" {
 		s.kafka.Topics = map[string]string{(*verified)(nil).Topic().String(): s.topic}
 	}
 	return nil
