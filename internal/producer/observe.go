@@ -35,6 +35,17 @@ func (p *Producer) observeSend(r *request) {
 	}
 }
 
+// observeTry is of the n-th try, from 0, of a batch that was given at a time; last is why the one before failed.
+func (p *Producer) observeTry(topic string, n int, given int64, last error) {
+	switch o := p.params.Observer; {
+	case o == nil:
+	case n == 0:
+		o.Sent(topic, time.Duration(p.now()-given))
+	case last != nil:
+		o.Resent(topic, last)
+	}
+}
+
 func (p *Producer) observeAnswer(r *request, err error) {
 	if o := p.params.Observer; o != nil && p.params.Acks != 0 {
 		o.Answered(time.Duration(p.now()-r.since), err)

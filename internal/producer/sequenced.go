@@ -43,6 +43,7 @@ type Sequenced struct {
 // Batches of one identity and partition must be sent one at a time. It shares
 // nothing with Produce but the connections.
 func (p *Producer) ProduceSequenced(ctx context.Context, s *Sequenced) (offset int64, err error) {
+	called := p.now()
 	ctx, end, err := p.bounded(ctx)
 	if err != nil {
 		return 0, err
@@ -72,7 +73,7 @@ func (p *Producer) ProduceSequenced(ctx context.Context, s *Sequenced) (offset i
 		if n > 0 && !p.params.Backoff.Wait(ctx, n-1) {
 			return 0, &Error{Err: p.overdue(ctx, last), MaybeWritten: maybe}
 		}
-		an, sent, err := p.trySequenced(ctx, s, batch, stale)
+		an, sent, err := p.trySequenced(ctx, s, batch, stale, func() { p.observeTry(s.Topic, n, called, last) })
 		stale = true
 		if err != nil {
 			maybe, last = maybe || sent, err
@@ -105,7 +106,7 @@ func (p *Producer) ProduceSequenced(ctx context.Context, s *Sequenced) (offset i
 }
 
 // trySequenced makes one try; sent says whether it may have reached the broker.
-func (p *Producer) trySequenced(ctx context.Context, s *Sequenced, batch []byte, stale bool) (an answer, sent bool, err error) {
+func (p *Producer) trySequenced(ctx context.Context, s *Sequenced, batch []byte, stale bool, sending func()) (an answer, sent bool, err error) {
 	leader, err := p.leaders.of(ctx, p.params.Cluster, s.Topic, s.Partition, stale)
 	if err != nil {
 		return answer{}, false, err
@@ -124,6 +125,8 @@ func (p *Producer) trySequenced(ctx context.Context, s *Sequenced, batch []byte,
 	}
 	ch := make(chan result, 1)
 	timeout := p.attempt
+	sending()
+	began := p.now()
 	err = conn.Send(wire.Request{
 		Key: protocol.Produce, Version: version,
 		Body: produceBody(-1, int32(timeout.Milliseconds()), []target{{s.Topic, s.Partition, batch}}),
@@ -136,6 +139,9 @@ func (p *Producer) trySequenced(ctx context.Context, s *Sequenced, batch []byte,
 	case res = <-ch:
 	case <-ctx.Done():
 		return answer{}, true, ctx.Err()
+	}
+	if o := p.params.Observer; o != nil {
+		o.Answered(time.Duration(p.now()-began), res.err)
 	}
 	if res.err != nil {
 		return answer{}, true, res.err

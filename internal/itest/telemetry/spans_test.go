@@ -204,6 +204,8 @@ func TestOutbox(t *testing.T) {
 		assert.Equal(t, map[string]float64{"messaging.system=kafka": 0}, s.points(t, "events.outbox.pending"))
 		assert.Equal(t, map[string]float64{"messaging.system=kafka": 0}, s.points(t, "events.outbox.oldest.age"))
 		assert.NotZero(t, s.points(t, "events.outbox.shards")["messaging.system=kafka"])
+		assert.Equal(t, map[string]float64{"messaging.destination.name=TOPIC messaging.system=kafka": 1}, s.points(t, "events.publish.queue.duration"))
+		assert.Equal(t, map[string]float64{"messaging.system=kafka": 1}, s.points(t, "events.produce.request.duration"))
 	})
 }
 
