@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"database/sql"
 	"fmt"
 	"io"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite" // the driver sqlite
 )
 
 // buildDriver builds the command.
@@ -217,9 +219,9 @@ func TestVerifydriverRefusesWrongCalls(t *testing.T) {
 	t.Parallel()
 	binary := buildDriver(t)
 	for args, want := range map[string]string{
-		"":                                    "-role must be produce or consume",
-		"-role outbox":                        "-role outbox does not exist yet",
-		"-role effect":                        "-role effect does not exist yet",
+		"":                                    "-role must be produce, consume, outbox or effect",
+		"-role outbox":                        "-dsn is missing",
+		"-role effect":                        "-dsn is missing",
 		"-role produce":                       "-brokers is missing",
 		"-role consume -brokers b:1 -topic t": "-group is missing",
 		"-role produce -brokers b:1 -topic t rest":        "unknown arguments",
@@ -235,4 +237,52 @@ func TestVerifydriverRefusesWrongCalls(t *testing.T) {
 			assert.Contains(t, string(out), want)
 		})
 	}
+}
+
+// TestVerifydriverOutbox: the roles with a database, on a SQLite file, with a death in between.
+func TestVerifydriverOutbox(t *testing.T) {
+	t.Parallel()
+	binary := buildDriver(t)
+	onBrokers(t, func(t *testing.T, b broker) {
+		const n = 300
+		topic, dsn := b.topic(t, 6), filepath.Join(t.TempDir(), "books.db")
+		args := []string{"-brokers", b.address, "-topic", topic, "-dsn", dsn}
+		var input strings.Builder
+		for i := range n {
+			how := "c"
+			if i%10 == 9 {
+				how = "r"
+			}
+			_, _ = fmt.Fprintf(&input, "id-%d key-%d %d %s\n", i, i%16, 300+i, how)
+		}
+		first := startDriver(t, binary, append([]string{"-role", "outbox"}, args...)...)
+		_, err := io.WriteString(first.stdin, input.String())
+		require.NoError(t, err)
+		first.wait("C", n/3)
+		require.NoError(t, first.cmd.Process.Kill())
+		require.Error(t, <-first.exit)
+
+		second := startDriver(t, binary, append([]string{"-role", "outbox"}, args...)...)
+		_, err = io.WriteString(second.stdin, input.String())
+		require.NoError(t, err)
+		require.NoError(t, second.stdin.Close())
+		second.ended()
+		assert.Len(t, second.of("C"), n*9/10, "whatever was committed before is answered again")
+		assert.Len(t, second.of("R"), n/10)
+
+		effects := startDriver(t, binary, append([]string{"-role", "effect", "-group", b.name("effect"), "-session", "6s"}, args...)...)
+		db, err := sql.Open("sqlite", "file:"+dsn+"?_pragma=busy_timeout(10000)")
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = db.Close() })
+		count := func(query string) (got int) {
+			require.NoError(t, db.QueryRowContext(t.Context(), query).Scan(&got))
+			return got
+		}
+		require.Eventually(t, func() bool { return count("SELECT COUNT(*) FROM effect") >= n*9/10 }, time.Minute, 20*time.Millisecond)
+		require.NoError(t, effects.cmd.Process.Signal(syscall.SIGTERM))
+		effects.ended()
+		assert.Equal(t, n*9/10, count("SELECT COUNT(*) FROM effect"))
+		assert.Equal(t, n*9/10, count("SELECT COUNT(DISTINCT effect.id) FROM effect JOIN biz ON biz.id = effect.id AND biz.k = effect.k"))
+		assert.Equal(t, n*9/10, count("SELECT COUNT(*) FROM biz"))
+	}, embeddedBroker, realBroker)
 }
