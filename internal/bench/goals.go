@@ -27,6 +27,10 @@ func goals() []goal {
 		{scenario: "bulk", figure: "RSS MB", limit: 80},
 		{scenario: "ready", figure: "CPU s/1M", peers: franz, limit: 0.80},
 		{scenario: "sync-1", figure: "p50 ms", peers: goPeers, limit: 0.70},
+		{scenario: "consume", figure: "CPU s/1M", peers: franz, limit: 0.55},
+		{scenario: "consume-decode", figure: "CPU s/1M", peers: franz, limit: 0.40},
+		{scenario: "consume-decode", figure: "CPU s/1M", peers: []string{"kafka-go"}, limit: 0.25},
+		{scenario: "handlers-5ms", figure: "events/s", peers: goPeers, limit: 30, atLeast: true},
 	}
 	for _, s := range []string{"sync-100", "sync-1000"} {
 		out = append(

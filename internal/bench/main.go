@@ -130,7 +130,7 @@ func measure(ctx context.Context, s settings, progress io.Writer) (*report, erro
 		for _, sc := range s.scenarios {
 			for i := range s.peers {
 				o := s.peers[(i+round)%len(s.peers)] // nobody is always first
-				if o.takesPart != nil && !o.takesPart(sc) {
+				if !o.takes(sc) {
 					continue
 				}
 				res, err := one(ctx, c, self, s, o, sc)
@@ -138,7 +138,7 @@ func measure(ctx context.Context, s settings, progress io.Writer) (*report, erro
 					return nil, fmt.Errorf("%s, %s: %w", o.name, sc.name, err)
 				}
 				r.add(sc, o, res)
-				say(progress, "round %d/%d  %-10s %-16s %7.2f CPU s/1M %9.0f events/s\n", round+1, s.rounds, sc.name, o.name, res.cpuPerMillion(), res.rate())
+				say(progress, "round %d/%d  %-14s %-16s %7.2f CPU s/1M %9.0f events/s\n", round+1, s.rounds, sc.name, o.name, res.cpuPerMillion(), res.rate())
 			}
 		}
 	}
@@ -175,7 +175,7 @@ func one(ctx context.Context, c *cluster, self string, s settings, o offer, sc s
 	}
 	n, warmup := sc.count(s.events)
 	if res.Events != n {
-		return result{}, fmt.Errorf("%d events were asked for, %d were published", n, res.Events)
+		return result{}, fmt.Errorf("%d events were asked for, %d were measured", n, res.Events)
 	}
 	return res, c.verify(ctx, topic, n+warmup)
 }

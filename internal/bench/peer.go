@@ -27,20 +27,30 @@ type offer struct {
 	how     string // its settings, for whoever reads the table
 	missing string // why it is not in this build; empty when it is
 	open    func(brokers []string, topic string, bulk bool) (peer, error)
-	// takesPart: nil for every scenario.
+	// takesPart: nil for every scenario that publishes.
 	takesPart func(scenario) bool
+	// consume handles the topic's records until ctx ends, and commits what was handled; nil: not measured.
+	consume func(ctx context.Context, s scenario, brokers []string, topic string, done func()) error
+}
+
+// takes reports whether the client is measured in a scenario.
+func (o *offer) takes(s scenario) bool {
+	if s.handler != noHandler {
+		return o.consume != nil
+	}
+	return o.takesPart == nil || o.takesPart(s)
 }
 
 // offers are all of them; the first is the one that the others are compared with.
 func offers() []offer {
 	return []offer{
-		{name: ours, how: "PublishAsync, Publish; Headers basic; ready: PublishRecords, 1,000 at a time, 4 at once", open: openOurs},
+		{name: ours, how: "PublishAsync, Publish; Headers basic; ready: PublishRecords, 1,000 at a time, 4 at once; consuming: Subscriber, 16 handlers at once, 256 where they wait", open: openOurs, consume: consumeOurs},
 		{
 			name: "ours-cloudevents", how: "the same with the default Headers, some 330 bytes more", open: openOursCloudEvents,
 			takesPart: func(s scenario) bool { return !s.ready }, // whose headers are the same for all
 		},
-		{name: "kafka-go", how: "Writer, not idempotent; bulk: Async, 500 a call, BatchSize 2,000, 5 ms; sync: BatchTimeout 1 ms", open: openKafkaGo},
-		{name: "franz-go", how: "no linger; buffer of 50,000 records", open: openFranz},
+		{name: "kafka-go", how: "Writer, not idempotent; bulk: Async, 500 a call, BatchSize 2,000, 5 ms; sync: BatchTimeout 1 ms; consuming: Reader, commits each second, a handler at a time, six of them where they wait", open: openKafkaGo, consume: consumeKafkaGo},
+		{name: "franz-go", how: "no linger; buffer of 50,000 records; consuming: a goroutine per partition, marked records committed each second", open: openFranz, consume: consumeFranz},
 		{name: "sarama", how: "AsyncProducer, SyncProducer; idempotent, and so one request at a time", open: openSarama},
 		confluent(),
 	}

@@ -35,6 +35,9 @@ type figure struct {
 func figures(sc scenario) []figure {
 	cpu := figure{"CPU s/1M", result.cpuPerMillion, decimals(2)}
 	rate := figure{"events/s", result.rate, thousands}
+	if sc.handler != noHandler {
+		return []figure{cpu, rate, {"s", func(x result) float64 { return x.Wall.Seconds() }, decimals(2)}, {"allocs/event", result.allocs, decimals(1)}}
+	}
 	if sc.callers == 0 {
 		return []figure{
 			cpu, rate,

@@ -32,6 +32,9 @@ func (r result) allocs() float64        { return float64(r.Mallocs) / float64(r.
 // run measures one client in this process.
 func run(ctx context.Context, o offer, s scenario, brokers []string, topic string, events int) (res result, err error) {
 	n, warmup := s.count(events)
+	if s.handler != noHandler {
+		return consume(ctx, o, s, brokers, topic, n)
+	}
 	p, err := o.open(brokers, topic, s.callers == 0)
 	if err != nil {
 		return result{}, err
