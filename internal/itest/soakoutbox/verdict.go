@@ -35,6 +35,10 @@ func (w *world) settle(ctx context.Context, k *kafka) (verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	var v verdict
+	w.healed.Store(true)
+	for _, p := range w.consumers { // they come back as such that live
+		p.kill()
+	}
 	for _, p := range w.services { // one that is frozen thaws by itself
 		if err := p.finish(ctx); err != nil {
 			return v, err

@@ -33,6 +33,7 @@ type world struct {
 
 	services, consumers []*process
 	next                atomic.Int64 // order
+	healed              atomic.Bool  // whoever is started from now on does not die by itself
 	stopping            atomic.Bool
 
 	mu        sync.Mutex
@@ -148,7 +149,7 @@ func (w *world) start(name string, args ...string) *process {
 func (w *world) once(p *process, n int, first chan struct{}, args []string) error {
 	die := w.die
 	p.mu.Lock()
-	if p.ended || w.stopping.Load() {
+	if w.healed.Load() {
 		die = 0
 	}
 	cmd := exec.Command(w.vd, append(args, "-die", fmt.Sprint(die))...) //nolint:gosec,noctx // our own command, which is ended by signals
