@@ -50,7 +50,7 @@ func main() {
 	flag.IntVar(&s.services, "services", 3, "services, each with a relay, for each database")
 	flag.IntVar(&s.consumers, "consumers", 2, "consumers for each database")
 	flag.Float64Var(&s.rollbacks, "rollbacks", 0.1, "the part of the transactions that is rolled back")
-	flag.Float64Var(&s.die, "die", 0.002, "the probability of a death at each place where it could do harm")
+	flag.Float64Var(&s.die, "die", 0.001, "the probability of a death at each place where it could do harm")
 	flag.StringVar(&s.postgres, "postgres", os.Getenv("TEST_POSTGRES_DSN"), "`URL` of a PostgreSQL; each run takes a schema of its own. Default: TEST_POSTGRES_DSN")
 	flag.Uint64Var(&s.seed, "seed", uint64(time.Now().UnixNano()), "of what is left to chance; default: the time")
 	flag.StringVar(&s.dir, "dir", "", "folder for the data and all logs; default: a temporary one, removed when all was well")
