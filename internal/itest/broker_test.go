@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/testcontainers/testcontainers-go"
 	containers "github.com/testcontainers/testcontainers-go/modules/kafka"
+	"github.com/testcontainers/testcontainers-go/network"
 
 	"github.com/expensevault/sharedlibrary/messaging/embedded"
 )
@@ -77,6 +78,7 @@ type container struct {
 	address string
 	err     error
 	started testcontainers.Container
+	network *testcontainers.DockerNetwork
 	told    atomic.Bool
 }
 
@@ -106,7 +108,15 @@ func (c *container) run(ctx context.Context) (string, error) {
 	if err := docker(ctx); err != nil {
 		return "", err
 	}
+	// A network of its own. The default bridge is the machine's: what another engine, or one that was killed, has left there
+	// may have the container's address, and now and then gets what is meant for it.
+	own, err := network.New(ctx)
+	if err != nil {
+		return "", fmt.Errorf("no network for %s: %w", image, err)
+	}
+	c.network = own
 	kafka, err := containers.Run(ctx, image, containers.WithClusterID("conformance"), testcontainers.WithLogger(log.New(io.Discard, "", 0)),
+		network.WithNetwork([]string{"kafka"}, own),
 		testcontainers.WithEnv(map[string]string{
 			"KAFKA_AUTO_CREATE_TOPICS_ENABLE":        "false",
 			"KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
@@ -142,10 +152,14 @@ func (c *container) tell(t testing.TB) {
 }
 
 func (c *container) remove() error {
-	if c.started == nil {
-		return nil
+	var errs []error
+	if c.started != nil {
+		errs = append(errs, testcontainers.TerminateContainer(c.started))
 	}
-	return testcontainers.TerminateContainer(c.started)
+	if c.network != nil {
+		errs = append(errs, c.network.Remove(context.Background()))
+	}
+	return errors.Join(errs...)
 }
 
 // docker asks the engine whether it is there. testcontainers panics where it finds none at all.
