@@ -403,6 +403,7 @@ func TestAStaticMemberComesBackWithoutARebalance(t *testing.T) {
 		both(1)
 		b := k.start(t, group, []string{topic}, static("two"), j.handle("two"))
 		eventually(t, func() bool { both(1); return len(j.owners()) == 2 }, "both share")
+		eventually(t, func() bool { return a.logs.count("joined the group", "partitions=1") > 0 }, "the first one knows of it")
 		joined := a.logs.count("joined the group")
 		b.stop()
 		b = k.start(t, group, []string{topic}, static("two"), j.handle("two again"))
