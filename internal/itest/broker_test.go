@@ -197,13 +197,14 @@ func (b broker) topic(t testing.TB, partitions int, entries ...kafka.ConfigEntry
 	request := &kafka.CreateTopicsRequest{
 		Topics: []kafka.TopicConfig{{Topic: topic, NumPartitions: partitions, ReplicationFactor: 1, ConfigEntries: entries}},
 	}
-	created, err := b.admin().CreateTopics(t.Context(), request)
+	admin := b.admin()
+	created, err := admin.CreateTopics(t.Context(), request)
 	for try := 0; errors.Is(err, kafka.BrokerNotAvailable) && try < 600; try++ { // a broker that was starved for a while is let in again
 		select {
 		case <-t.Context().Done():
 		case <-time.After(100 * time.Millisecond):
 		}
-		created, err = b.admin().CreateTopics(t.Context(), request)
+		created, err = admin.CreateTopics(t.Context(), request)
 	}
 	if errors.Is(err, kafka.BrokerNotAvailable) {
 		shared.tell(t)
