@@ -242,7 +242,12 @@ func (rt *route) event(ctx context.Context, r *Record) (events.IntegrationEvent,
 
 // noStory takes from a context what belongs to its caller's story: each record has its own.
 func noStory(ctx context.Context) context.Context {
-	ctx = trace.ContextWithSpan(baggage.ContextWithoutBaggage(ctx), nil)
+	if baggage.FromContext(ctx).Len() > 0 {
+		ctx = baggage.ContextWithoutBaggage(ctx)
+	}
+	if trace.SpanContextFromContext(ctx).IsValid() {
+		ctx = trace.ContextWithSpan(ctx, nil)
+	}
 	return tracing.WithCausationID(tracing.WithCorrelationID(ctx, ""), "")
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/segmentio/kafka-go/protocol"
 	"go.opentelemetry.io/otel"
@@ -34,8 +35,10 @@ func Inject(ctx context.Context, headers *[]protocol.Header) {
 		return
 	}
 	p := otel.GetTextMapPropagator()
-	var c collector
-	p.Inject(ctx, &c)
+	pooled := collectors.Get().(*collector) //nolint:forcetypeassert // nothing else is put there
+	defer pooled.free()
+	p.Inject(ctx, pooled)
+	c := *pooled
 	if len(c) == 0 {
 		return
 	}
@@ -77,7 +80,7 @@ func Extract(ctx context.Context, headers []protocol.Header) context.Context {
 	p := otel.GetTextMapPropagator()
 	before := trace.SpanContextFromContext(ctx)
 	ctx = p.Extract(ctx, carrier(headers))
-	if carrier(headers).Get("traceparent") == "" && trace.SpanContextFromContext(ctx).Equal(before) {
+	if carrier(headers).has("ce_traceparent") && carrier(headers).Get("traceparent") == "" && trace.SpanContextFromContext(ctx).Equal(before) {
 		ctx = p.Extract(ctx, cloudEventsCarrier{carrier(headers)})
 	}
 	if id := firstID(headers, "ce_correlationid", "correlation-id", "correlation_id",
@@ -123,6 +126,10 @@ func (c carrier) Get(key string) string {
 	return string(c[found].Value)
 }
 
+func (c carrier) has(key string) bool {
+	return slices.ContainsFunc(c, func(h protocol.Header) bool { return equalFold(h.Key, key) })
+}
+
 // Set is there for the interface: nothing is written through this carrier.
 func (carrier) Set(string, string) {}
 
@@ -150,6 +157,17 @@ func (cloudEventsCarrier) Keys() []string { return []string{"traceparent", "trac
 
 // collector keeps what a propagator writes.
 type collector []protocol.Header
+
+// collectors are used again: most events are published without a trace, and would pay for one all the same.
+//
+//nolint:gochecknoglobals // a pool
+var collectors = sync.Pool{New: func() any { return new(collector) }}
+
+func (c *collector) free() {
+	clear(*c)
+	*c = (*c)[:0]
+	collectors.Put(c)
+}
 
 func (c *collector) Get(key string) string {
 	if i := c.index(key); i >= 0 {
