@@ -123,14 +123,14 @@ func (m *Mux) DispatchBatch(ctx context.Context, rs ...Record) error {
 		}
 		d, ok := DeliveryFrom(ctx)
 		if !ok {
-			d = deliveryOutside(&r)
+			d = nowhere().of(&r)
 		}
 		items[i] = batchItem{record: r, delivery: d}
 		if items[i].event, err = rt.safeEvent(ctx, &r); err != nil {
 			return err
 		}
 	}
-	_, _, err = m.deliverBatch(ctx, rt, items)
+	_, _, err = m.deliverBatch(ctx, rt, items, nil)
 	return err
 }
 
@@ -160,8 +160,8 @@ func handleInBatch(ctx context.Context, r Record) error {
 
 // deliverBatch handles items once. With an error, so many of the first are finished
 // all the same; named says that the error is of the one behind them.
-func (m *Mux) deliverBatch(ctx context.Context, rt *route, items []batchItem) (done int, named bool, err error) {
-	run := &batchRun{rt: rt, items: items, chain: m.chain(rt), evs: nil, given: nil}
+func (m *Mux) deliverBatch(ctx context.Context, rt *route, items []batchItem, span trace.Span) (done int, named bool, err error) {
+	run := &batchRun{rt: rt, items: items, span: span, chain: m.chain(rt), evs: nil, given: nil}
 	err = run.from(ctx, 0)
 	if at := failedAt(err); at >= 0 && at < len(run.given) {
 		return run.given[at], true, err
@@ -186,6 +186,7 @@ func failedAt(err error) (i int) {
 type batchRun struct {
 	rt    *route
 	items []batchItem
+	span  trace.Span // nil: none
 	chain HandlerFunc
 	evs   []events.IntegrationEvent // that came through the middleware
 	given []int                     // which items they are
@@ -200,16 +201,15 @@ func (b *batchRun) from(ctx context.Context, i int) (err error) {
 		}
 		d := b.items[b.given[0]].delivery
 		d.Key, d.Headers = nil, nil
-		ctx = noStory(ctx)
-		if span := processSpan(ctx); span != nil {
-			ctx = trace.ContextWithSpan(ctx, span)
-		}
-		return b.rt.batch(ContextWithDelivery(ctx, d), slices.Clone(b.evs))
+		return b.rt.batch((&attempt{given: &d, span: b.span}).within(ctx), slices.Clone(b.evs))
 	}
 	it := &b.items[i]
 	before, called := len(b.evs), false
-	ctx = ContextWithDelivery(storyOf(ctx, &it.record, it.event), it.delivery)
-	ctx = context.WithValue(ctx, batchKey{}, HandlerFunc(func(ctx context.Context, r Record) error {
+	a := &attempt{given: &it.delivery, record: it.record, span: b.span}
+	if it.event != nil {
+		a.decoded(it.event)
+	}
+	ctx = context.WithValue(a.within(ctx), batchKey{}, HandlerFunc(func(ctx context.Context, r Record) error {
 		e, err := b.event(ctx, it, &r)
 		if err != nil {
 			return err

@@ -33,13 +33,13 @@ func (p *pipeline) stepBatch(ctx context.Context, w *consumer.Work, rt *route, r
 			return p.judge(ctx, w, rt, &in, st, r.eventID(), err)
 		}
 		ins = append(ins, in)
-		items = append(items, batchItem{record: r, delivery: p.delivery(&in, st), event: e})
+		items = append(items, batchItem{record: r, delivery: p.place(&in, st).of(&r), event: e})
 	}
 	ids := make([]uuid.UUID, len(items)) // now: the events are the handler's
 	for i := range items {
 		ids[i] = items[i].event.Metadata().EventID
 	}
-	hctx, pr := ctx, processing{} //nolint:exhaustruct // nobody looks
+	pr := processing{} //nolint:exhaustruct // nobody looks
 	if p.watch.looks(ctx) {
 		rs := make([]Record, len(items))
 		for i := range items {
@@ -47,17 +47,18 @@ func (p *pipeline) stepBatch(ctx context.Context, w *consumer.Work, rt *route, r
 		}
 		d := items[0].delivery
 		d.Headers = nil // of one of them, which does not stand for the others
-		hctx, pr = p.watch.beginProcess(ctx, p.group, &d, rs)
+		pr = p.watch.beginProcess(ctx, p.group, &d, rs)
 	}
-	done, named, err := p.mux.deliverBatch(hctx, rt, items)
+	done, named, err := p.mux.deliverBatch(ctx, rt, items, pr.span)
 	pr.end(ctx, uuid.Nil, err)
 	st.last = pr
 	switch {
 	case err == nil:
-		return finished(len(items))
+		return st.finished(len(items))
 	case named && done > 0:
 		// Whatever happened to the batch before, this is the first attempt that came to that one.
-		s := p.judge(ctx, w, rt, &ins[done], &progress{since: st.since, attempt: 1, last: pr}, ids[done], err) //nolint:exhaustruct // nothing else yet
+		*st = progress{since: st.since, attempt: 1, last: pr} //nolint:exhaustruct // nothing else yet
+		s := p.judge(ctx, w, rt, &ins[done], st, ids[done], err)
 		s.n += done
 		return s
 	case named || len(items) == 1:
@@ -71,18 +72,18 @@ func (p *pipeline) judgeBatch(ctx context.Context, w *consumer.Work, rt *route, 
 	f, attrs := p.failure(in, st, uuid.Nil, err)
 	attrs = append(attrs, slog.Int("messaging.batch.message_count", size))
 	if p.interrupted(ctx, w, f, attrs) {
-		return st.again(0, cmp.Or(ctx.Err(), err))
+		return again(0, cmp.Or(ctx.Err(), err))
 	}
 	policy := p.policy(rt)
 	if !f.permanent && st.attempt < policy.attempts {
 		pause := policy.pause(st, f)
 		p.retried(ctx, in.orig.Topic, f.kind)
 		p.log.LogAttrs(ctx, slog.LevelWarn, "Handling a batch failed; will be tried again", append(attrs, slog.Duration("pause", pause))...)
-		return st.again(pause, err)
+		return again(pause, err)
 	}
 	p.log.LogAttrs(ctx, slog.LevelWarn, "Handling a batch failed; its events are handled one by one", attrs...)
-	apart := &progress{since: st.since, tried: st.attempt, aloneUntil: end, shown: st.shown} //nolint:exhaustruct // nothing else yet
-	return stepped{n: 0, st: apart, again: false, after: 0, err: nil}
+	*st = progress{since: st.since, tried: st.attempt, aloneUntil: end, shown: st.shown} //nolint:exhaustruct // nothing else yet
+	return stepped{n: 0, again: false, after: 0, err: nil}
 }
 
 // batchSize is how many records of a topic are handled at once. Those of a retry

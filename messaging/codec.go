@@ -68,8 +68,6 @@ func contentType(c Codec) string {
 	return contentTypeJSON
 }
 
-type codecKey struct{}
-
 // contextWithCodec tells the handlers of a Subscriber, through whatever
 // middleware, how to decode. c is nil for the default.
 func contextWithCodec(ctx context.Context, c Codec) context.Context {

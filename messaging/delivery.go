@@ -28,17 +28,20 @@ func (d Delivery) Header(name string) (string, bool) {
 	return "", false
 }
 
-type deliveryKey struct{}
-
 // DeliveryFrom returns the delivery that ctx, a handler's or a middleware's,
 // belongs to; false outside of one.
 func DeliveryFrom(ctx context.Context) (Delivery, bool) {
-	d, ok := ctx.Value(deliveryKey{}).(Delivery)
-	return d, ok
+	switch d := ctx.Value(deliveryKey{}).(type) {
+	case *attempt:
+		return d.delivery(), true
+	case *Delivery:
+		return *d, true
+	}
+	return Delivery{}, false
 }
 
 // ContextWithDelivery returns ctx with a delivery, for tests of handlers that
 // ask for one: [Mux.Dispatch] leaves it as it is.
 func ContextWithDelivery(ctx context.Context, d Delivery) context.Context {
-	return context.WithValue(ctx, deliveryKey{}, d)
+	return context.WithValue(ctx, deliveryKey{}, &d)
 }

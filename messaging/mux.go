@@ -10,11 +10,8 @@ import (
 	"sync/atomic"
 
 	"github.com/google/uuid"
-	"go.opentelemetry.io/otel/baggage"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/expensevault/sharedlibrary/events"
-	"github.com/expensevault/sharedlibrary/tracing"
 )
 
 // Mux holds the handlers of a service, one per topic, and the middleware around
@@ -42,7 +39,7 @@ func (m *Mux) Use(mw ...Middleware) {
 	defer m.mu.Unlock()
 	m.middleware = append(m.middleware, mw...)
 	for _, rt := range m.routes {
-		rt.chain = nil
+		rt.chain.Store(nil)
 	}
 }
 
@@ -129,16 +126,13 @@ func (m *Mux) Dispatch(ctx context.Context, r Record) error {
 	if rt.batch != nil {
 		return m.DispatchBatch(ctx, r)
 	}
-	if _, ok := DeliveryFrom(ctx); !ok {
-		ctx = ContextWithDelivery(ctx, deliveryOutside(&r))
+	a := &attempt{record: r, place: nowhere()}
+	if d, ok := DeliveryFrom(ctx); ok {
+		given := d // which is on the heap only where there is one
+		a.given = &given
 	}
-	_, err = m.deliver(ctx, rt, r)
+	_, err = m.deliver(ctx, a, rt)
 	return err
-}
-
-// deliveryOutside is of a record that comes from no broker.
-func deliveryOutside(r *Record) Delivery {
-	return Delivery{Topic: r.Topic, Partition: -1, Offset: -1, Attempt: 1, Key: r.Key, Headers: r.Headers, Time: r.Timestamp}
 }
 
 // routeOf returns the route of a topic that is said to have one.
@@ -159,7 +153,7 @@ type route struct {
 	accepts accepts                                                         // what decode is for
 	handle  HandlerFunc
 	batch   func(ctx context.Context, evs []events.IntegrationEvent) error // of a HandleBatch, else nil
-	chain   HandlerFunc                                                    // middleware around handle, nil until it is needed; guarded by Mux.mu
+	chain   atomic.Pointer[HandlerFunc]                                    // middleware around handle, nil until it is needed; written under Mux.mu
 }
 
 // route returns the route of a topic, nil where there is none.
@@ -217,18 +211,23 @@ func (m *Mux) register(rt *route, opts []HandlerOption) {
 	m.routes[rt.topic] = rt
 }
 
-// deliver handles r once. The ID is the event's as far as it is known.
-func (m *Mux) deliver(ctx context.Context, rt *route, r Record) (id uuid.UUID, err error) {
-	defer recovered(&err)
-	id = r.eventID()
-	var e events.IntegrationEvent
-	if rt.decode != nil {
-		if e, err = rt.event(ctx, &r); err != nil {
-			return id, err
+// deliver handles a's record once. The ID is the event's as far as it is known, where there is an error.
+func (m *Mux) deliver(ctx context.Context, a *attempt, rt *route) (id uuid.UUID, err error) {
+	defer func() {
+		if err != nil {
+			id = a.eventID()
 		}
-		id = e.Metadata().EventID
+	}()
+	defer recovered(&err)
+	ctx = a.within(ctx)
+	if rt.decode != nil {
+		e, err := rt.event(ctx, &a.record)
+		if err != nil {
+			return uuid.Nil, err
+		}
+		a.decoded(e)
 	}
-	return id, m.chain(rt)(storyOf(ctx, &r, e), r)
+	return a.id, m.chain(rt)(ctx, a.record)
 }
 
 // event decodes what the route is for.
@@ -240,86 +239,21 @@ func (rt *route) event(ctx context.Context, r *Record) (events.IntegrationEvent,
 	return e, rt.accepts.check(r.Topic, e.Metadata())
 }
 
-// noStory takes from a context what belongs to its caller's story: each record has its own.
-func noStory(ctx context.Context) context.Context {
-	if baggage.FromContext(ctx).Len() > 0 {
-		ctx = baggage.ContextWithoutBaggage(ctx)
-	}
-	if trace.SpanContextFromContext(ctx).IsValid() {
-		ctx = trace.ContextWithSpan(ctx, nil)
-	}
-	return tracing.WithCausationID(tracing.WithCorrelationID(ctx, ""), "")
-}
-
-// storyOf returns ctx with what record and event, if it is decoded, tell of the story that they belong to.
-func storyOf(ctx context.Context, r *Record, e events.IntegrationEvent) context.Context {
-	ctx = tracing.Extract(noStory(ctx), r.Headers)
-	if span := processSpan(ctx); span != nil {
-		ctx = trace.ContextWithSpan(ctx, span)
-	}
-	ctx = tracing.WithCausationID(ctx, "") // the headers name what caused the record, not what it causes
-	id := r.eventID()
-	if e != nil {
-		b := e.Metadata()
-		id = b.EventID
-		if tracing.CorrelationID(ctx) == "" {
-			ctx = tracing.WithCorrelationID(ctx, b.CorrelationID)
-		}
-		ctx = context.WithValue(ctx, decodedKey{}, &decoded{event: e, value: r.Value})
-	}
-	if id != uuid.Nil {
-		ctx = tracing.WithCausationID(ctx, id.String())
-		if tracing.CorrelationID(ctx) == "" {
-			ctx = tracing.WithCorrelationID(ctx, id.String())
-		}
-	}
-	return ctx
-}
-
 // chain returns the route's handler within the middleware.
 func (m *Mux) chain(rt *route) HandlerFunc {
+	if h := rt.chain.Load(); h != nil {
+		return *h
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if rt.chain == nil {
-		// Recovered here as well, so that middleware sees an error and not an unwinding stack.
-		h := HandlerFunc(func(ctx context.Context, r Record) (err error) {
-			defer recovered(&err)
-			return rt.handle(ctx, r)
-		})
-		for _, mw := range slices.Backward(m.middleware) {
-			h = mw(h)
-		}
-		rt.chain = h
+	// Recovered here as well, so that middleware sees an error and not an unwinding stack.
+	h := HandlerFunc(func(ctx context.Context, r Record) (err error) {
+		defer recovered(&err)
+		return rt.handle(ctx, r)
+	})
+	for _, mw := range slices.Backward(m.middleware) {
+		h = mw(h)
 	}
-	return rt.chain
-}
-
-type decodedKey struct{}
-
-// decoded carries an event through the middleware to its handler.
-type decoded struct {
-	event events.IntegrationEvent
-	value []byte // what it was decoded from
-	taken atomic.Bool
-}
-
-// decodedEvent returns the event of r: the one that was decoded already, unless
-// a middleware changed the value or calls the handler again.
-func decodedEvent[E any, P interface {
-	*E
-	events.IntegrationEvent
-}](ctx context.Context, r *Record,
-) (P, error) {
-	if d, ok := ctx.Value(decodedKey{}).(*decoded); ok && sameBytes(d.value, r.Value) && d.taken.CompareAndSwap(false, true) {
-		if e, ok := d.event.(P); ok {
-			return e, nil
-		}
-	}
-	e := P(new(E))
-	return e, decodeEvent(ctx, r, e)
-}
-
-// sameBytes reports whether a and b are the same memory.
-func sameBytes(a, b []byte) bool {
-	return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0]
+	rt.chain.Store(&h)
+	return h
 }

@@ -456,3 +456,44 @@ func TestPermanentAndRetryAfter(t *testing.T) {
 	assert.False(t, messaging.IsPermanent(cause))
 	assert.False(t, messaging.IsPermanent(nil))
 }
+
+// What a context tells is of the record as it came, whenever it is asked.
+func TestContextAfterTheEventWasChanged(t *testing.T) {
+	t.Parallel()
+	var mux messaging.Mux
+	var kept context.Context
+	messaging.Handle(&mux, func(ctx context.Context, e *orderPlaced) error {
+		e.EventID, e.CorrelationID = uuid.New(), "changed"
+		kept = ctx //nolint:fatcontext // what a handler that starts a goroutine does
+		return nil
+	})
+	e := &orderPlaced{OrderID: "o", Base: events.Base{CorrelationID: "as-it-came"}}
+	r := record(t, e)
+	r.Headers = nil
+	require.NoError(t, mux.Dispatch(t.Context(), r))
+
+	var asking sync.WaitGroup
+	for range 8 {
+		asking.Go(func() {
+			assert.Equal(t, "as-it-came", tracing.CorrelationID(kept))
+			assert.Equal(t, e.EventID.String(), tracing.CausationID(kept))
+			inner, cancel := context.WithCancel(kept)
+			defer cancel()
+			assert.Equal(t, "as-it-came", tracing.CorrelationID(inner))
+		})
+	}
+	asking.Wait()
+}
+
+// Not parallel: others' allocations would be counted.
+func TestDispatchAllocates(t *testing.T) { //nolint:paralleltest // as it says
+	var mux messaging.Mux
+	messaging.HandleRecord(&mux, "t", func(context.Context, messaging.Record) error { return nil })
+	r := messaging.Record{Topic: "t", Headers: []messaging.Header{{Key: "correlation-id", Value: []byte("c")}}}
+	ctx := t.Context()
+	assert.InDelta(t, 1, testing.AllocsPerRun(100, func() {
+		if err := mux.Dispatch(ctx, r); err != nil {
+			panic(err)
+		}
+	}), 0, "the context; what it tells is made when it is asked for")
+}

@@ -35,7 +35,7 @@ type pipeline struct {
 
 // progress is what is known of a record from one attempt to the next.
 type progress struct {
-	since      time.Time  // when it was first looked at
+	since      time.Time  // when it was first looked at, if it has to wait
 	attempt    int        // of the handler, in this topic
 	tried      int        // attempts of the batch that it was part of
 	aloneUntil int64      // the offset below which that batch is taken apart
@@ -47,21 +47,25 @@ type progress struct {
 // stepped is what came of a step. Its zero value: there is more to do, at once.
 type stepped struct {
 	n     int           // so many of the first records are finished
-	st    *progress     // of the one behind them; nil: nothing yet
 	again bool          // it is to be tried again, after a pause
 	after time.Duration //
 	err   error         // why again, or else what ends Run
 }
 
-func (st *progress) again(after time.Duration, err error) stepped {
-	return stepped{n: 0, st: st, again: true, after: after, err: err}
+func again(after time.Duration, err error) stepped {
+	return stepped{n: 0, again: true, after: after, err: err}
 }
 
-func finished(n int) stepped { return stepped{n: n, st: nil, again: false, after: 0, err: nil} }
+// finished leaves st for the record behind the first n.
+func (st *progress) finished(n int) stepped {
+	*st = progress{aloneUntil: st.aloneUntil, tried: st.tried} //nolint:exhaustruct // nothing else yet
+	return stepped{n: n, again: false, after: 0, err: nil}
+}
 
 // letter is a record that is to be written before the one it was made of is finished.
 type letter struct {
 	record Record
+	topic  string // that it was made of a record of
 	what   string // it is, for the log
 	done   string // for the log, once it is written
 	level  slog.Level
@@ -79,30 +83,30 @@ func (p *pipeline) handle(ctx context.Context, w *consumer.Work) error {
 	if rt == nil {
 		return fmt.Errorf("topic %s was not subscribed to", w.Records[0].Topic)
 	}
-	st, _ := w.State.(*progress)
+	st := progress{} //nolint:exhaustruct // nothing yet
+	if before, ok := w.State.(*progress); ok {
+		st = *before
+	}
 	for done := 0; ; {
-		if st == nil {
-			st = &progress{} //nolint:exhaustruct // nothing yet
-		}
-		s := p.step(ctx, w, rt, w.Records[done:], st)
+		s := p.step(ctx, w, rt, w.Records[done:], &st)
 		if done += s.n; done == len(w.Records) {
 			return nil
 		}
-		if s.n > 0 && s.st == nil && w.Records[done].Offset < st.aloneUntil {
-			s.st = &progress{aloneUntil: st.aloneUntil, tried: st.tried} //nolint:exhaustruct // nothing else yet
+		if w.Records[done].Offset >= st.aloneUntil {
+			st.aloneUntil, st.tried = 0, 0
 		}
-		st = s.st
 		if s.err != nil && !s.again {
 			return s.err
 		}
 		if s.again || s.n > 0 && (w.Draining() || ctx.Err() != nil) {
-			w.State = st
+			kept := st // st itself would be on the heap for every record
+			w.State = &kept
 			return &consumer.Again{After: s.after, Done: done, Err: cmp.Or(s.err, ctx.Err())}
 		}
 	}
 }
 
-// step brings some of the first records further; st is of the first.
+// step brings some of the first records further; st is of the first, and then of the first that is not finished.
 func (p *pipeline) step(ctx context.Context, w *consumer.Work, rt *route, recs []*recordbatch.Record, st *progress) stepped {
 	if st.letter != nil {
 		return p.post(ctx, w, st)
@@ -111,62 +115,57 @@ func (p *pipeline) step(ctx context.Context, w *consumer.Work, rt *route, recs [
 	if in.foreign {
 		p.log.DebugContext(ctx, "A record that another group is to handle again was passed over", "messaging.destination.name", recs[0].Topic,
 			"messaging.destination.partition.id", recs[0].Partition, "messaging.kafka.offset", recs[0].Offset)
-		return finished(1)
+		return st.finished(1)
 	}
-	now := time.Now()
-	if st.since.IsZero() {
-		st.since = now
-	}
-	if wait := in.wait(st.since, now); wait > 0 {
-		return st.again(wait, nil)
+	if wait := in.wait(st); wait > 0 {
+		return again(wait, nil)
 	}
 	st.attempt++
 	if rt.batch != nil {
 		return p.stepBatch(ctx, w, rt, recs, st)
 	}
-	d, r := p.delivery(&in, st), in.record()
-	hctx, pr := ctx, processing{} //nolint:exhaustruct // nobody looks
+	a := &attempt{record: in.record(), place: p.place(&in, st)} //nolint:exhaustruct // not decoded yet
+	pr := processing{}                                          //nolint:exhaustruct // nobody looks
 	if p.watch.looks(ctx) {
-		hctx, pr = p.watch.beginProcess(ctx, p.group, &d, []Record{r})
+		d := a.delivery()
+		pr = p.watch.beginProcess(ctx, p.group, &d, []Record{a.record})
+		a.span = pr.span
 	}
-	id, err := p.mux.deliver(ContextWithDelivery(hctx, d), rt, r)
+	id, err := p.mux.deliver(ctx, a, rt)
 	pr.end(ctx, id, err)
 	st.last = pr
 	return p.judge(ctx, w, rt, &in, st, id, err)
 }
 
-func (p *pipeline) delivery(in *incoming, st *progress) Delivery {
-	return Delivery{
-		Topic: in.orig.Topic, Partition: in.orig.Partition, Offset: in.orig.Offset, Attempt: in.attempt(st),
-		Group: p.group, Key: in.orig.Key, Headers: in.orig.Headers, Time: in.orig.Timestamp,
-	}
+func (p *pipeline) place(in *incoming, st *progress) place {
+	return place{partition: in.orig.Partition, offset: in.orig.Offset, number: in.attempt(st), group: p.group}
 }
 
 // judge decides what is to become of a record after an attempt.
 func (p *pipeline) judge(ctx context.Context, w *consumer.Work, rt *route, in *incoming, st *progress, id uuid.UUID, err error) stepped {
 	if err == nil {
-		return finished(1)
+		return st.finished(1)
 	}
 	f, attrs := p.failure(in, st, id, err)
 	if f.unhandled != nil {
 		switch p.unhandled {
 		case UnhandledSkip:
 			p.skip(ctx, in, f.unhandled)
-			return finished(1)
+			return st.finished(1)
 		case UnhandledStop:
-			return stepped{n: 0, st: st, again: false, after: 0, err: err}
+			return stepped{n: 0, again: false, after: 0, err: err}
 		case UnhandledDeadLetter:
 		}
 	}
 	if p.interrupted(ctx, w, f, attrs) {
-		return st.again(0, cmp.Or(ctx.Err(), err))
+		return again(0, cmp.Or(ctx.Err(), err))
 	}
 	policy := p.policy(rt)
 	if !f.permanent && st.attempt < policy.attempts && st.aloneUntil == 0 {
 		pause := policy.pause(st, f)
 		p.retried(ctx, in.orig.Topic, f.kind)
 		p.log.LogAttrs(p.storyFor(ctx, in, st), slog.LevelWarn, "Handling failed; will be tried again", append(attrs, slog.Duration("pause", pause))...)
-		return st.again(pause, err)
+		return again(pause, err)
 	}
 	st.letter = p.newLetter(in, f, attrs)
 	st.letter.by = st.last
@@ -175,8 +174,9 @@ func (p *pipeline) judge(ctx context.Context, w *consumer.Work, rt *route, in *i
 
 // storyFor is ctx with what a record tells of its story, and the attempt that failed: for the log, and for what is written.
 func (p *pipeline) storyFor(ctx context.Context, in *incoming, st *progress) context.Context {
-	r := in.record()
-	return st.last.story(storyOf(ctx, &r, nil))
+	a := attempt{record: in.record()} //nolint:exhaustruct // not one of its own
+	a.within(ctx)
+	return st.last.story(a.tell())
 }
 
 // failure asks the error, once, and says what is for the log.
@@ -218,16 +218,16 @@ func (p *pipeline) interrupted(ctx context.Context, w *consumer.Work, f *failure
 func (p *pipeline) newLetter(in *incoming, f *failure, attrs []slog.Attr) *letter {
 	topics := p.retryTopics[in.orig.Topic]
 	if !f.permanent && in.stage < len(topics) {
-		l := &letter{level: slog.LevelWarn, what: "retry", done: "Handling failed; the record went to a retry topic"} //nolint:exhaustruct // filled below
+		l := &letter{topic: in.orig.Topic, level: slog.LevelWarn, what: "retry", done: "Handling failed; the record went to a retry topic"} //nolint:exhaustruct // filled below
 		l.record = p.newRetry(topics[in.stage], in, f, time.Now())
 		l.attrs = slices.Concat(attrs, []slog.Attr{slog.String("retry.topic", l.record.Topic)})
-		l.count = func(ctx context.Context) { p.retried(ctx, in.orig.Topic, f.kind) }
+		l.count = func(ctx context.Context) { p.retried(ctx, l.topic, f.kind) }
 		return l
 	}
-	l := &letter{level: slog.LevelError, what: "dead letter", done: "Handling failed; the record went to the dead-letter topic"} //nolint:exhaustruct // filled below
+	l := &letter{topic: in.orig.Topic, level: slog.LevelError, what: "dead letter", done: "Handling failed; the record went to the dead-letter topic"} //nolint:exhaustruct // filled below
 	l.record = newDeadLetter(p.deadLetterTopics[in.orig.Topic], p.group, in.orig, f, time.Now())
 	l.attrs = slices.Concat(attrs, []slog.Attr{slog.String("dead_letter.topic", l.record.Topic)})
-	l.count = func(ctx context.Context) { p.deadLettered(ctx, in.orig.Topic, f.kind) }
+	l.count = func(ctx context.Context) { p.deadLettered(ctx, l.topic, f.kind) }
 	return l
 }
 
@@ -238,17 +238,17 @@ const silence = 30 * time.Second
 func (p *pipeline) post(ctx context.Context, w *consumer.Work, st *progress) stepped {
 	l := st.letter
 	if !w.Owned(ctx) { // the handler may have taken long
-		return st.again(0, ctx.Err())
+		return again(0, ctx.Err())
 	}
 	ctx = l.by.story(ctx)
 	err := p.write(ctx, l.record)
 	if err == nil {
 		l.count(ctx)
 		p.log.LogAttrs(ctx, l.level, l.done, l.attrs...)
-		return finished(1)
+		return st.finished(1)
 	}
 	if ctx.Err() != nil {
-		return st.again(0, ctx.Err())
+		return again(0, ctx.Err())
 	}
 	if l.logged.IsZero() || time.Since(l.logged) >= silence {
 		l.logged = time.Now()
@@ -257,7 +257,7 @@ func (p *pipeline) post(ctx context.Context, w *consumer.Work, st *progress) ste
 	}
 	pauses := backoff.Policy{Min: 250 * time.Millisecond, Max: 10 * time.Second}
 	l.tries++
-	return st.again(pauses.Pause(l.tries-1), err)
+	return again(pauses.Pause(l.tries-1), err)
 }
 
 // attrs are what every line about a record says. Neither key nor value is among them.

@@ -176,13 +176,17 @@ func (in *incoming) record() Record {
 	}
 }
 
-// wait is how long the record has to wait until it is due; since is when it was first looked at.
-func (in *incoming) wait(since, now time.Time) time.Duration {
+// wait is how long the record has to wait until it is due.
+func (in *incoming) wait(st *progress) time.Duration {
 	if in.due.IsZero() {
 		return 0
 	}
+	now := time.Now()
+	if st.since.IsZero() {
+		st.since = now
+	}
 	due := in.due
-	if latest := since.Add(in.delay); due.After(latest) {
+	if latest := st.since.Add(in.delay); due.After(latest) {
 		due = latest
 	}
 	return due.Sub(now)

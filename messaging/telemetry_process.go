@@ -23,14 +23,6 @@ type processing struct {
 	n     int
 }
 
-type processSpanKey struct{}
-
-// processSpan is the span of the attempt that ctx belongs to; nil where there is none.
-func processSpan(ctx context.Context) trace.Span {
-	span, _ := ctx.Value(processSpanKey{}).(trace.Span)
-	return span
-}
-
 // looks reports whether anybody would see an attempt.
 func (o *observed) looks(ctx context.Context) bool {
 	return o.tel != nil && (o.tel.Tracer() != nil || o.tel.Processed.On(ctx))
@@ -38,7 +30,9 @@ func (o *observed) looks(ctx context.Context) bool {
 
 // beginProcess begins an attempt at records of one topic. A single record's span is a child of the span in which the record was
 // made, and links to it as well: one trace, and no less than the conventions ask for. A batch begins a trace of its own.
-func (o *observed) beginProcess(ctx context.Context, group string, d *Delivery, recs []Record) (context.Context, processing) {
+//
+//nolint:contextcheck // what a record's headers say is read into contexts of their own
+func (o *observed) beginProcess(ctx context.Context, group string, d *Delivery, recs []Record) processing {
 	pr := processing{o: o, start: time.Time{}, span: nil, n: len(recs), of: telemetry.Attrs{Op: telemetry.Process, Destination: d.Topic, Group: group, Client: "", ErrorType: ""}}
 	tracer := o.tracer()
 	pr.start = time.Now()
@@ -47,7 +41,7 @@ func (o *observed) beginProcess(ctx context.Context, group string, d *Delivery, 
 		o.tel.Consumed.Add(ctx, pr.n, pr.of)
 	}
 	if tracer == nil {
-		return ctx, pr
+		return pr
 	}
 	attrs := o.spanAttrs(telemetry.Process, d.Topic,
 		telemetry.ConsumerGroup.String(group), telemetry.Partition.String(strconv.Itoa(int(d.Partition))), telemetry.Attempt.Int(d.Attempt))
@@ -68,7 +62,7 @@ func (o *observed) beginProcess(ctx context.Context, group string, d *Delivery, 
 	}
 	_, pr.span = tracer.Start(parent, spanName(telemetry.Process, d.Topic), trace.WithSpanKind(trace.SpanKindConsumer), //nolint:spancheck // end ends it
 		trace.WithAttributes(attrs...), trace.WithLinks(links...))
-	return context.WithValue(ctx, processSpanKey{}, pr.span), pr
+	return pr
 }
 
 func (*observed) recordAttrs(d *Delivery, r *Record) []attribute.KeyValue {

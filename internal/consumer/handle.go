@@ -30,11 +30,12 @@ const (
 	partitionBytes   = 8 << 20
 	totalBytes       = 32 << 20
 	aheadRecords     = 1 << 17
+	readyRecords     = 256
 )
 
 func newPool(p *Params) *lane.Pool[record] {
 	return lane.NewPool(lane.Params[record]{
-		Limits:      lane.Limits{Records: partitionRecords, Bytes: partitionBytes, Ahead: aheadRecords, TotalBytes: totalBytes},
+		Limits:      lane.Limits{Records: partitionRecords, Bytes: partitionBytes, Ahead: aheadRecords, Ready: max(readyRecords, 2*p.Concurrency), TotalBytes: totalBytes},
 		Concurrency: p.Concurrency,
 		NewHandler: func() func(lane.Run[record]) lane.Verdict {
 			w := &Work{} //nolint:exhaustruct // filled in for each attempt

@@ -127,7 +127,7 @@ func TestPoolParksWithoutAWorker(t *testing.T) {
 func TestPoolFeedWaitsForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		p := newTestPool(Limits{Records: 8, Bytes: 100, Ahead: 100, TotalBytes: 100}, 1, func(Run[string]) Verdict { <-release; return Verdict{} })
+		p := newTestPool(Limits{Records: 8, Bytes: 100, Ahead: 100, Ready: 100, TotalBytes: 100}, 1, func(Run[string]) Verdict { <-release; return Verdict{} })
 		a := p.Open(0, nil, 1, nil)
 		require.True(t, p.Feed(t.Context(), a, tasks(0, keys(8)...), 8))
 		fed := make(chan bool, 1)
@@ -161,7 +161,7 @@ func TestPoolFeedWaitsForRoom(t *testing.T) {
 func TestPoolSharesItsBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		p := newTestPool(Limits{Records: 100, Bytes: 100, Ahead: 100, TotalBytes: 8}, 1, func(Run[string]) Verdict { <-release; return Verdict{} })
+		p := newTestPool(Limits{Records: 100, Bytes: 100, Ahead: 100, Ready: 100, TotalBytes: 8}, 1, func(Run[string]) Verdict { <-release; return Verdict{} })
 		a, b := p.Open(0, nil, 1, nil), p.Open(0, nil, 1, nil)
 		require.True(t, p.Feed(t.Context(), a, tasks(0, keys(7)...), 7))
 		require.True(t, p.Feed(t.Context(), b, tasks(0, "-"), 1), "one that has nothing")
@@ -312,7 +312,7 @@ func promises(t *testing.T, seed uint64) {
 		}
 		return v
 	}
-	p := newTestPool(Limits{Records: 40, Bytes: 60, Ahead: 200, TotalBytes: 150}, concurrency, handle)
+	p := newTestPool(Limits{Records: 40, Bytes: 60, Ahead: 200, Ready: 200, TotalBytes: 150}, concurrency, handle)
 	var wg sync.WaitGroup
 	var parts []*Partition[string]
 	checked := map[*Partition[string]]int64{}
@@ -387,7 +387,7 @@ func promises(t *testing.T, seed uint64) {
 func BenchmarkPool(b *testing.B) {
 	for _, concurrency := range []int{1, 16, 256} {
 		b.Run(strconv.Itoa(concurrency), func(b *testing.B) {
-			p := newTestPool(Limits{Records: 4096, Bytes: 1 << 20, Ahead: 1 << 17, TotalBytes: 1 << 22}, concurrency, func(Run[string]) Verdict { return Verdict{} })
+			p := newTestPool(Limits{Records: 4096, Bytes: 1 << 20, Ahead: 1 << 17, Ready: 1 << 17, TotalBytes: 1 << 22}, concurrency, func(Run[string]) Verdict { return Verdict{} })
 			a := p.Open(0, nil, 1, nil)
 			b.ReportAllocs()
 			for n := 0; n < b.N; n += 128 {

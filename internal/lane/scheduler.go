@@ -12,6 +12,7 @@ type Limits struct {
 	Records    int // of a partition
 	Bytes      int // of a partition, as Task.Size counts them
 	Ahead      int // records of a partition above its watermark, finished or not
+	Ready      int // lanes of a partition that wait for a worker: more are not of use, and memory that is not in the cache when their turn comes
 	TotalBytes int // of all partitions
 }
 
@@ -19,19 +20,18 @@ type Limits struct {
 type Task[T any] struct {
 	Value   T
 	Offset  int64
-	Epoch   int32 // of the leader; -1: not known
-	Size    int
 	Key     uint64 // a hash of the record's key: two keys that have the same one share a lane
-	Keyed   bool   // false: no order
-	Attempt int    // from 1; kept by the scheduler
+	Size    int
+	Epoch   int32 // of the leader; -1: not known
+	Keyed   bool  // false: no order
+	free    bool  // it shares no memory with others
+	Attempt int   // from 1; kept by the scheduler
 
 	part *Partition[T]
 	seq  int
 	next *Task[T] // behind it in its lane
 	link *Task[T] // behind it in the partition's ready queue
 	run  int      // how many are handed out together with it, once they were; 0: not yet
-	due  time.Time
-	free bool // it shares no memory with others
 }
 
 // Run is what a worker gets: N tasks of a lane, from Head on.
@@ -117,7 +117,7 @@ func (s *Scheduler[T]) Room(p *Partition[T]) bool {
 func (s *Scheduler[T]) roomFor(p *Partition[T], part, of int) bool {
 	l := &s.limits
 	return p.records == 0 || p.records < l.Records/of*part && p.bytes < l.Bytes/of*part &&
-		p.mark.count < l.Ahead/of*part && s.bytes < l.TotalBytes/of*part
+		p.mark.count < l.Ahead/of*part && p.ready.n < l.Ready/of*part && s.bytes < l.TotalBytes/of*part
 }
 
 // Add takes tasks in the order of their offsets, which lie above all before,
@@ -270,7 +270,7 @@ func (s *Scheduler[T]) Park(r Run[T], done int, due time.Time) {
 	if p.closed {
 		return
 	}
-	t.Attempt, t.run, t.due = r.Head.Attempt+1, r.N-done, due
+	t.Attempt, t.run = r.Head.Attempt+1, r.N-done
 	// What waits for long must not keep the memory of all that came with it.
 	t = s.detached(t)
 	last := t
@@ -282,7 +282,7 @@ func (s *Scheduler[T]) Park(r Run[T], done int, due time.Time) {
 		p.busy[t.Key] = last
 	}
 	p.parked++
-	heap.Push(&s.parked, t)
+	heap.Push(&s.parked, parkedTask[T]{t, due})
 }
 
 // detached returns t with memory of its own.
@@ -299,13 +299,13 @@ func (s *Scheduler[T]) detached(t *Task[T]) *Task[T] {
 // Due makes ready what was parked until now, or earlier; it returns when the next one is due, zero for none.
 func (s *Scheduler[T]) Due(now time.Time) time.Time {
 	for len(s.parked) > 0 {
-		t := s.parked[0]
-		if t.due.After(now) {
-			return t.due
+		next := s.parked[0]
+		if next.due.After(now) {
+			return next.due
 		}
 		heap.Pop(&s.parked)
-		t.part.parked--
-		s.push(t)
+		next.part.parked--
+		s.push(next.Task)
 	}
 	return time.Time{}
 }
@@ -320,7 +320,7 @@ func (s *Scheduler[T]) Close(p *Partition[T]) {
 	}
 	p.closed = true
 	p.ready = queue[T]{}
-	s.parked = slices.DeleteFunc(s.parked, func(t *Task[T]) bool { return t.part == p })
+	s.parked = slices.DeleteFunc(s.parked, func(t parkedTask[T]) bool { return t.part == p })
 	heap.Init(&s.parked)
 	s.bytes -= p.bytes
 	p.bytes, p.records, p.busy = 0, 0, nil
@@ -333,9 +333,13 @@ func (s *Scheduler[T]) Pause(p *Partition[T], paused bool) {
 }
 
 // queue is linked through the tasks.
-type queue[T any] struct{ head, tail *Task[T] }
+type queue[T any] struct {
+	head, tail *Task[T]
+	n          int
+}
 
 func (q *queue[T]) push(t *Task[T]) {
+	q.n++
 	t.link = nil
 	if q.tail == nil {
 		q.head = t
@@ -346,6 +350,7 @@ func (q *queue[T]) push(t *Task[T]) {
 }
 
 func (q *queue[T]) pop() *Task[T] {
+	q.n--
 	t := q.head
 	if q.head = t.link; q.head == nil {
 		q.tail = nil
@@ -355,20 +360,26 @@ func (q *queue[T]) pop() *Task[T] {
 }
 
 // parked is a heap by what is due first.
-type parked[T any] []*Task[T]
+type parked[T any] []parkedTask[T]
+
+type parkedTask[T any] struct {
+	*Task[T]
+
+	due time.Time
+}
 
 func (h parked[T]) Len() int           { return len(h) }
 func (h parked[T]) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
 func (h parked[T]) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 
 // Push implements [heap.Interface].
-func (h *parked[T]) Push(x any) { *h = append(*h, x.(*Task[T])) } //nolint:forcetypeassert // nothing else is pushed
+func (h *parked[T]) Push(x any) { *h = append(*h, x.(parkedTask[T])) } //nolint:forcetypeassert // nothing else is pushed
 
 // Pop implements [heap.Interface].
 func (h *parked[T]) Pop() any {
 	n := len(*h) - 1
 	t := (*h)[n]
-	(*h)[n] = nil
+	(*h)[n] = parkedTask[T]{}
 	*h = (*h)[:n]
 	return t
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var roomy = Limits{Records: 1000, Bytes: 1 << 20, Ahead: 1000, TotalBytes: 1 << 20} //nolint:gochecknoglobals // of this test
+var roomy = Limits{Records: 1000, Bytes: 1 << 20, Ahead: 1000, Ready: 1000, TotalBytes: 1 << 20} //nolint:gochecknoglobals // of this test
 
 // tasks are records of 1 byte at successive offsets; "-" is one without a key.
 func tasks(from int64, keys ...string) []Task[string] {
@@ -174,13 +174,15 @@ func TestScheduler(t *testing.T) {
 		"paused": {script: `
 			open a; open b; add a - -; add b -; pause a; claim -> b/0; add a -; claim ->
 			resume a; claim 1 -> a/0; park a/0 1; pause a; due 1; claim -> ; resume a; claim -> a/1 a/2 a/0#2`},
-		"room by records": {limits: Limits{Records: 2, Bytes: 99, Ahead: 99, TotalBytes: 99}, script: `
+		"room by records": {limits: Limits{Records: 2, Bytes: 99, Ahead: 99, Ready: 99, TotalBytes: 99}, script: `
 			open a; room a -> true; add a x; room a -> true; add a x; room a -> false; claim -> a/0; done a/0; room a -> true`},
-		"room by bytes": {limits: Limits{Records: 99, Bytes: 2, Ahead: 99, TotalBytes: 99}, script: `
+		"room by bytes": {limits: Limits{Records: 99, Bytes: 2, Ahead: 99, Ready: 99, TotalBytes: 99}, script: `
 			open a; add a x x; room a -> false; claim -> a/0; done a/0; room a -> true`},
-		"room by what lies above the watermark": {limits: Limits{Records: 99, Bytes: 99, Ahead: 3, TotalBytes: 99}, script: `
+		"room by what lies above the watermark": {limits: Limits{Records: 99, Bytes: 99, Ahead: 3, Ready: 3, TotalBytes: 99}, script: `
 			open a; add a x y z; claim -> a/0 a/1 a/2; done a/1; done a/2; room a -> false; done a/0; room a -> true`},
-		"room by bytes of all, never for none": {limits: Limits{Records: 99, Bytes: 99, Ahead: 99, TotalBytes: 3}, script: `
+		"room by what waits for a worker": {limits: Limits{Records: 99, Bytes: 99, Ahead: 99, Ready: 2, TotalBytes: 99}, script: `
+			open a; add a x x x x; room a -> true; add a y; room a -> false; claim 1 -> a/0; room a -> true; done a/0; room a -> false`},
+		"room by bytes of all, never for none": {limits: Limits{Records: 99, Bytes: 99, Ahead: 99, Ready: 99, TotalBytes: 3}, script: `
 			open a; open b; add a x x x; room a -> false; room b -> true; add b x; room b -> false
 			close a; room b -> true`},
 	} {
