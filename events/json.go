@@ -1,7 +1,6 @@
 package events
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -74,12 +73,12 @@ func Decode(data []byte, e IntegrationEvent) error {
 }
 
 func decode(data []byte, e IntegrationEvent) error {
-	body := bytes.TrimLeft(data, " \t\r\n")
-	if len(body) == 0 {
+	begin := skipSpace(data, 0)
+	if begin == len(data) {
 		return errors.New("the body is empty")
 	}
-	if body[0] != '{' {
-		return fmt.Errorf("the body is not a JSON object: it begins with %q", body[:1])
+	if data[begin] != '{' {
+		return fmt.Errorf("the body is not a JSON object: it begins with %q", data[begin:begin+1])
 	}
 	if !utf8.Valid(data) {
 		return errors.New("the body is not valid UTF-8")

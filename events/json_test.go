@@ -389,3 +389,20 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	})
 }
+
+// Texts that share memory are as good as others, and long ones have their own.
+func TestDecodeTextsOfAllLengths(t *testing.T) {
+	t.Parallel()
+	for n := range 200 {
+		long, short := strings.Repeat("l", n), strings.Repeat("s", n%70)
+		e := &itemCreated{Name: long, Description: short, Status: "Active"}
+		e.CorrelationID = "c"
+		require.NoError(t, events.Stamp(e))
+		body, err := events.Encode(e)
+		require.NoError(t, err)
+		var got itemCreated
+		require.NoError(t, events.Decode(body, &got))
+		clear(body) // which Decode must not keep
+		assert.Equal(t, []string{long, short, "Active", "c"}, []string{got.Name, got.Description, got.Status, got.CorrelationID})
+	}
+}

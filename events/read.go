@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,7 +23,17 @@ func (p *plan) read(data []byte, v reflect.Value) (ok bool, err error) {
 	for i := range p.groups {
 		structs[i] = p.groups[i].of(v)
 	}
-	others := 0
+	others, short := 0, shortTexts{}
+	for i := range members {
+		m := &members[i]
+		if m.field < 0 {
+			continue
+		}
+		f := &p.fields[m.field]
+		if f.kind == text && !m.escaped && data[m.value.from] == '"' {
+			short.expect(len(m.value.of(data)) - len(`""`))
+		}
+	}
 	for i := range members {
 		m := &members[i]
 		if m.field < 0 {
@@ -33,11 +44,11 @@ func (p *plan) read(data []byte, v reflect.Value) (ok bool, err error) {
 			others++
 			continue
 		}
-		value := data[m.value.from:m.value.to]
+		value := m.value.of(data)
 		if value[0] == 'n' {
 			continue // null
 		}
-		if !f.read(value, m.escaped, structs[f.group].Field(f.index), p.hints[f.hint]) {
+		if !f.read(value, m.escaped, structs[f.group].Field(f.index), p.hints[f.hint], &short) {
 			return false, nil
 		}
 	}
@@ -51,7 +62,7 @@ func (p *plan) read(data []byte, v reflect.Value) (ok bool, err error) {
 			continue
 		}
 		f := &p.fields[m.field]
-		if err := json.Unmarshal(data[m.value.from:m.value.to], structs[f.group].Field(f.index).Addr().Interface()); err != nil {
+		if err := json.Unmarshal(m.value.of(data), structs[f.group].Field(f.index).Addr().Interface()); err != nil {
 			return true, fmt.Errorf("the field %q: %w", f.name, err)
 		}
 	}
@@ -59,21 +70,20 @@ func (p *plan) read(data []byte, v reflect.Value) (ok bool, err error) {
 }
 
 // read stores a value that is not null. It reports false where it cannot.
-func (f *field) read(value []byte, escaped bool, into reflect.Value, hint string) bool {
+func (f *field) read(value []byte, escaped bool, into reflect.Value, hint string, short *shortTexts) bool {
 	isText := value[0] == '"'
 	switch f.kind {
 	case text:
-		return isText && readText(value, escaped, into, hint)
+		return isText && readText(value, escaped, into, hint, short)
 	case identity:
 		if !isText || escaped {
 			return false
 		}
-		id, err := uuid.ParseBytes(value[1 : len(value)-1])
-		if err != nil {
-			return false
+		id, ok := parseIdentity(value[1 : len(value)-1])
+		if ok {
+			copy(into.Bytes(), id[:])
 		}
-		copy(into.Bytes(), id[:])
-		return true
+		return ok
 	case instant:
 		return isText && addr[time.Time](into).UnmarshalJSON(value) == nil
 	case boolean:
@@ -108,7 +118,36 @@ func (f *field) read(value []byte, escaped bool, into reflect.Value, hint string
 	return false
 }
 
-func readText(value []byte, escaped bool, into reflect.Value, hint string) bool {
+// parseIdentity reads a UUID as uuid.ParseBytes does, at a third of its time where it is written as usual.
+func parseIdentity(text []byte) (id uuid.UUID, ok bool) {
+	if len(text) != 36 || text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-' {
+		id, err := uuid.ParseBytes(text)
+		return id, err == nil
+	}
+	var bad byte
+	for i, at := range [len(id)]int{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34} {
+		high, low := hexValues[text[at]], hexValues[text[at+1]]
+		bad |= high | low
+		id[i] = high<<4 | low
+	}
+	return id, bad <= 0xf
+}
+
+// hexValues are the values of hexadecimal digits, 0xff of everything else.
+var hexValues = func() (values [256]byte) { //nolint:gochecknoglobals // a table
+	for c := range values {
+		values[c] = 0xff
+	}
+	for i, c := range "0123456789abcdef" {
+		values[c] = byte(i)
+	}
+	for i, c := range "ABCDEF" {
+		values[c] = byte(10 + i)
+	}
+	return values
+}()
+
+func readText(value []byte, escaped bool, into reflect.Value, hint string, short *shortTexts) bool {
 	if escaped {
 		var s string
 		if json.Unmarshal(value, &s) != nil {
@@ -121,6 +160,36 @@ func readText(value []byte, escaped bool, into reflect.Value, hint string) bool 
 		into.SetString(hint)
 		return true
 	}
-	into.SetString(string(value))
+	into.SetString(short.string(value))
 	return true
+}
+
+// shortTexts has the short texts of an event share one allocation. Whoever keeps one of them keeps all, which are not much.
+type shortTexts struct {
+	room  strings.Builder
+	bytes int
+}
+
+const (
+	mostOfShort = 64  // bytes of a text that shares
+	mostShorts  = 512 // bytes that are shared
+)
+
+// expect says that a text of n bytes may come.
+func (s *shortTexts) expect(n int) {
+	if n <= mostOfShort && s.bytes+n <= mostShorts {
+		s.bytes += n
+	}
+}
+
+func (s *shortTexts) string(text []byte) string {
+	from := s.room.Len()
+	if len(text) > mostOfShort || from+len(text) > s.bytes {
+		return string(text)
+	}
+	if from == 0 {
+		s.room.Grow(s.bytes)
+	}
+	s.room.Write(text)
+	return s.room.String()[from:]
 }

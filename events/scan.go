@@ -2,18 +2,21 @@ package events
 
 import (
 	"encoding/binary"
+	"math"
 	"math/bits"
 )
 
-// span is a part of a body.
-type span struct{ from, to int }
+// span is a part of a body. It is small because an array of members is cleared for each body.
+type span struct{ from, to int32 }
+
+func (s span) of(data []byte) []byte { return data[s.from:s.to] }
 
 // member is a key of the event's object with its value.
 type member struct {
-	field   int  // in plan.fields, -1: none
-	key     span // with its quotes
-	value   span // all of it
+	field   int8 // in plan.fields, -1: none
 	escaped bool // the value is a text with escapes
+	key     span // with its quotes; empty where it is the one that was expected
+	value   span // all of it
 }
 
 // scan finds the members of the object that data holds, without looking into their values, and checks the grammar of the
@@ -21,7 +24,7 @@ type member struct {
 // encoding/json then says what is wrong, or reads it.
 func (p *plan) scan(data []byte, members []member) (_ []member, ok bool) {
 	i := skipSpace(data, 0)
-	if i == len(data) || data[i] != '{' {
+	if i == len(data) || data[i] != '{' || len(data) > math.MaxInt32 {
 		return nil, false
 	}
 	var (
@@ -31,28 +34,38 @@ func (p *plan) scan(data []byte, members []member) (_ []member, ok bool) {
 	)
 	for {
 		var m member
-		m.key.from = skipSpace(data, i+1)
-		if m.key.to = endOfKey(data, m.key.from); m.key.to < 0 {
-			return nil, false // an empty object too
-		}
-		if m.field = p.find(data[m.key.from+1:m.key.to-1], guess); m.field < 0 {
-			strange++
-		} else {
-			if seen&(1<<m.field) != 0 {
+		field, value := guess, p.expected(data, i+1, guess)
+		if value < 0 {
+			key := skipSpace(data, i+1)
+			end := endOfKey(data, key)
+			if end < 0 {
+				return nil, false // an empty object too
+			}
+			if field = p.find(data[key+1:end-1], guess); field < 0 {
+				strange++
+			}
+			m.key = span{int32(key), int32(end)}
+			if i = skipSpace(data, end); i == len(data) || data[i] != ':' {
 				return nil, false
 			}
-			seen |= 1 << m.field
-			guess = m.field + 1
+			value = i + 1
 		}
-		if i = skipSpace(data, m.key.to); i == len(data) || data[i] != ':' {
+		if field >= 0 {
+			if seen&(1<<field) != 0 {
+				return nil, false
+			}
+			seen |= 1 << field
+			guess = field + 1
+		}
+		m.field = int8(field)
+		value = skipSpace(data, value)
+		end, escaped := endOfValue(data, value, 0)
+		if end < 0 {
 			return nil, false
 		}
-		m.value.from = skipSpace(data, i+1)
-		if m.value.to, m.escaped = endOfValue(data, m.value.from, 0); m.value.to < 0 {
-			return nil, false
-		}
+		m.value, m.escaped = span{int32(value), int32(end)}, escaped
 		members = append(members, m)
-		if i = skipSpace(data, m.value.to); i == len(data) {
+		if i = skipSpace(data, end); i == len(data) {
 			return nil, false
 		}
 		if data[i] == '}' {
@@ -66,6 +79,18 @@ func (p *plan) scan(data []byte, members []member) (_ []member, ok bool) {
 		return nil, false
 	}
 	return members, strange < 2 || strangersDiffer(data, members)
+}
+
+// expected returns the index behind the colon if the key at i is that of field guess, written as Encode does; else -1.
+func (p *plan) expected(data []byte, i, guess int) int {
+	if guess == len(p.fields) {
+		return -1
+	}
+	key := p.fields[guess].key[1:] // without the comma
+	if end := i + len(key); end <= len(data) && string(data[i:end]) == key {
+		return end
+	}
+	return -1
 }
 
 // find returns the index of the field that encoding/json takes key for, or -1. Letter case does not matter; key is ASCII.
@@ -97,7 +122,7 @@ func (p *plan) find(key []byte, guess int) int {
 func strangersDiffer(data []byte, members []member) bool {
 	var seen keySet
 	for _, m := range members {
-		if m.field < 0 && !seen.add(data[m.key.from:m.key.to], false) {
+		if m.field < 0 && !seen.add(m.key.of(data), false) {
 			return false
 		}
 	}
