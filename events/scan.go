@@ -181,16 +181,20 @@ func endOfText(data []byte, i int) (end int, escaped bool) {
 // plainUpTo returns an index from i on, before which nothing ends a text or is special in it. It looks at eight bytes at a
 // time, and so may stop early near the end.
 func plainUpTo(data []byte, i int) int {
-	const each, top = 0x0101010101010101, 0x8080808080808080
 	for ; i+8 <= len(data); i += 8 {
-		w := binary.LittleEndian.Uint64(data[i:])
-		quote, backslash := w^each*'"', w^each*'\\'
-		// The top bit of a byte is set where it is one of them, or below a space; and perhaps of bytes behind that one.
-		if found := ((quote-each)&^quote | (backslash-each)&^backslash | (w-each*' ')&^w) & top; found != 0 {
+		if found := special(binary.LittleEndian.Uint64(data[i:])); found != 0 {
 			return i + bits.TrailingZeros64(found)/8
 		}
 	}
 	return i
+}
+
+// special sets the top bit of the first byte of w, as it stands in memory, that is a quote, a backslash or below a space;
+// and perhaps of bytes behind that one.
+func special(w uint64) uint64 {
+	const each, top = 0x0101010101010101, 0x8080808080808080
+	quote, backslash := w^each*'"', w^each*'\\'
+	return ((quote-each)&^quote | (backslash-each)&^backslash | (w-each*' ')&^w) & top
 }
 
 // lenOfEscape returns how many bytes behind a backslash belong to it, 0 where that is no escape of JSON.

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/segmentio/kafka-go/compress"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/expensevault/sharedlibrary/events"
 	"github.com/expensevault/sharedlibrary/internal/backoff"
@@ -36,6 +35,8 @@ type KafkaPublisher struct {
 	cluster *cluster.Cluster // closed by the engine
 	bound   time.Duration    // of Close
 	calls   sync.Pool        // of *call
+	asyncs  sync.Pool        // of *asyncEvent
+	cancels cancels
 	watch   *observed
 	unwatch func()
 	probe   probe
@@ -92,8 +93,9 @@ func NewKafkaPublisher(cfg Config, opts ...PublisherOption) (*KafkaPublisher, er
 	}
 	engine := producer.New(p)
 	return &KafkaPublisher{
-		enc:    encoder{headers: cfg.Headers, topics: cfg.Topics, codec: o.codec, watch: &watch},
-		engine: engine, cluster: conns,
+		cancels: cancels{engine: engine},
+		enc:     encoder{headers: cfg.Headers, topics: cfg.Topics, codec: o.codec, watch: &watch},
+		engine:  engine, cluster: conns,
 		bound: cfg.MessageTimeout,
 		watch: &watch, unwatch: watch.watchBuffer(engine),
 	}, nil
@@ -181,59 +183,11 @@ func (p *KafkaPublisher) PublishAsync(ctx context.Context, e events.IntegrationE
 		done(Receipt{}, err)
 		return
 	}
-	a := &asyncEvent{topic: r.Topic, id: e.Metadata().EventID, done: done, start: time.Now(), by: p.watch, span: c.scratch.span}
-	t, err := p.engine.Produce(ctx, &r, a.start, a, 0)
-	if err != nil {
+	a := p.asyncEvent()
+	a.topic, a.id, a.done, a.start, a.span = r.Topic, e.Metadata().EventID, done, time.Now(), c.scratch.span
+	a.group = p.cancels.join(ctx)
+	if _, err := p.engine.Produce(ctx, &r, a.start, a, 0); err != nil {
 		a.Settled(0, producer.Result{}, err) //nolint:contextcheck // it has one of its own
-		return
-	}
-	if ctx.Done() != nil {
-		a.watch.start(context.AfterFunc(ctx, func() { p.engine.Cancel(t, ctx.Err()) }))
-	}
-}
-
-// asyncEvent is an event of PublishAsync under way.
-type asyncEvent struct {
-	topic string
-	id    uuid.UUID
-	done  func(Receipt, error)
-	watch watch
-	start time.Time
-	by    *observed
-	span  trace.Span // nil: none
-}
-
-// Settled is for the engine.
-func (a *asyncEvent) Settled(_ int, res producer.Result, err error) {
-	a.watch.settled()
-	a.by.sent(a.span, a.topic, a.id, a.start, res, err)
-	if err != nil {
-		a.done(Receipt{}, publishError(a.topic, a.id, err))
-		return
-	}
-	a.done(Receipt{Topic: a.topic, Partition: int(res.Partition), Offset: res.Offset}, nil)
-}
-
-// watch is a context.AfterFunc that ends with an event, whichever comes first.
-type watch struct {
-	mu   sync.Mutex
-	over bool
-	stop func() bool
-}
-
-func (w *watch) start(stop func() bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.stop = stop; w.over {
-		stop()
-	}
-}
-
-func (w *watch) settled() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.over = true; w.stop != nil {
-		w.stop()
 	}
 }
 

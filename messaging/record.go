@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -133,11 +134,13 @@ func (enc *encoder) encode(ctx context.Context, s *scratch, e events.Integration
 
 // topicNames remembers what the names of topics are on the broker.
 type topicNames struct {
+	last  atomic.Pointer[topicName] // mostly it is the same again
 	mu    sync.RWMutex
-	known map[events.Topic]topicName
+	known map[events.Topic]*topicName
 }
 
 type topicName struct {
+	of            events.Topic
 	event, broker string
 	err           error
 }
@@ -145,14 +148,22 @@ type topicName struct {
 // mostTopicNames bounds what is remembered, should a service invent topics as it goes.
 const mostTopicNames = 1000
 
-func (n *topicNames) of(enc *encoder, t events.Topic) topicName {
-	n.mu.RLock()
-	out, ok := n.known[t]
-	n.mu.RUnlock()
-	if ok {
-		return out
+func (n *topicNames) of(enc *encoder, t events.Topic) *topicName {
+	if last := n.last.Load(); last != nil && last.of == t {
+		return last
 	}
-	out.event = t.String()
+	n.mu.RLock()
+	out := n.known[t]
+	n.mu.RUnlock()
+	if out == nil {
+		out = n.add(enc, t)
+	}
+	n.last.Store(out)
+	return out
+}
+
+func (n *topicNames) add(enc *encoder, t events.Topic) *topicName {
+	out := &topicName{of: t, event: t.String()}
 	out.broker = out.event
 	if custom := enc.topics[out.event]; custom != "" {
 		out.broker = custom
@@ -161,7 +172,7 @@ func (n *topicNames) of(enc *encoder, t events.Topic) topicName {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.known == nil {
-		n.known = make(map[events.Topic]topicName)
+		n.known = make(map[events.Topic]*topicName)
 	}
 	if len(n.known) < mostTopicNames {
 		n.known[t] = out

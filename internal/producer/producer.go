@@ -104,13 +104,17 @@ func (p *Producer) Produce(ctx context.Context, rec *Record, start time.Time, do
 		done: done, n: n, size: rec.size(),
 		deadline: int64(start.Sub(p.born) + p.params.MessageTimeout),
 	}
+	p.mu.Lock()
+	defer p.unlock()
 	if err := ctx.Err(); err != nil {
 		return Ticket{}, &Error{Err: err}
 	}
-	p.mu.Lock()
-	defer p.unlock()
 	if !p.shut && !p.buf.tryTake(e.size) {
 		if err := p.waitForRoom(ctx, e.size, start); err != nil {
+			return Ticket{}, &Error{Err: err}
+		}
+		if err := ctx.Err(); err != nil { // under the mutex: whoever cancels by CancelAll finds the record, or is found here
+			p.freeRoom(e.size)
 			return Ticket{}, &Error{Err: err}
 		}
 	}
@@ -204,6 +208,42 @@ func (p *Producer) Cancel(t Ticket, err error) {
 			return
 		}
 	}
+}
+
+// CancelAll is Cancel for all the records whose completion matches. It looks at each that is under way.
+func (p *Producer) CancelAll(match func(Completion) bool, err error) {
+	p.mu.Lock()
+	defer p.unlock()
+	cancel := func(b *batch, maybe bool) {
+		for i := range b.entries {
+			if e := &b.entries[i]; e.done != nil && match(e.done) {
+				p.settle(b, e, err, maybe)
+			}
+		}
+	}
+	for _, t := range p.topics {
+		t.pending = p.cancelAllIn(t.pending, cancel)
+		for _, pt := range t.partitions {
+			for _, sl := range pt.seq.window {
+				cancel(sl.batch, sl.maybe)
+			}
+			pt.queue = p.cancelAllIn(pt.queue, cancel)
+		}
+	}
+}
+
+func (p *Producer) cancelAllIn(queue []*batch, cancel func(*batch, bool)) []*batch {
+	left := queue[:0]
+	for _, b := range queue {
+		if cancel(b, false); b.live < len(b.entries) {
+			b = p.compact(b)
+		}
+		if b != nil {
+			left = append(left, b)
+		}
+	}
+	clear(queue[len(left):])
+	return left
 }
 
 // settlement is what callers hear once the mutex is free: of one entry, or of all that are left of a batch.

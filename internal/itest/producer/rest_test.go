@@ -147,3 +147,51 @@ func TestPartitionsAreAdded(t *testing.T) {
 		require.Len(w, logs, 4, "the new ones are in use")
 	})
 }
+
+// TestContextsEnd: of many events of several contexts those are taken back whose context ends, and no others: before the
+// metadata has come, waiting, and on their way.
+func TestContextsEnd(t *testing.T) {
+	t.Parallel()
+	inBubble(t, settings{}, func(w *world) {
+		end := w.tap.swallow()
+		ended, cancelEnded := context.WithCancel(w.Context())
+		cancelEnded()
+		going, cancel := context.WithCancel(w.Context())
+		staying, cancelStaying := context.WithCancel(w.Context())
+		defer cancelStaying()
+		small := func(*word) {}
+		w.sayUntil(ended, 1, small)
+		w.failed(1, context.Canceled, false)
+		for n := 10; n < 40; n += 3 {
+			w.sayUntil(going, n, small)
+			w.sayUntil(staying, n+1, small)
+			w.sayUntil(context.WithoutCancel(going), n+2, small)
+		}
+		require.False(w, w.answered(10))
+		cancel()
+		synctest.Wait()
+		var left []int
+		for n := 10; n < 40; n += 3 {
+			w.failed(n, context.Canceled, false)
+			require.False(w, w.answered(n+1))
+			require.False(w, w.answered(n+2))
+			left = append(left, n+1, n+2)
+		}
+		end()
+		w.flush()
+		w.acked(left...)
+
+		going, cancel = context.WithCancel(w.Context())
+		w.tap.do(slowly(onTry(1, 50, act{fate: dropped})))
+		w.sayUntil(going, 50, func(e *word) { e.Pad = full() })
+		w.sayUntil(staying, 51, func(e *word) { e.Pad = full() })
+		w.sayUntil(going, 52, func(e *word) { e.Pad = full() })
+		cancel()
+		synctest.Wait()
+		w.failed(50, context.Canceled, true)
+		require.ErrorIs(w, w.answer(52).err, context.Canceled)
+		w.flush()
+		w.acked(51)
+		w.standsIn(append(left, 50, 51, 52)...)
+	})
+}
