@@ -155,7 +155,7 @@ func (p *KafkaPublisher) publish(ctx context.Context, recs ...Record) error {
 	defer p.calls.Put(c)
 	now := time.Now()
 	for i := range recs {
-		c.add(recs[i].plain(&c.scratch, now), recs[i].eventID())
+		c.add(recs[i].plain(now), recs[i].eventID())
 	}
 	_, span := p.watch.beginBatch(ctx, "", recs)
 	err := c.publish(ctx, p.engine)

@@ -181,19 +181,15 @@ func (n *topicNames) add(enc *encoder, t events.Topic) *topicName {
 }
 
 // plain makes a record as it is the engine's.
-func (r *Record) plain(s *scratch, now time.Time) producer.Record {
+func (r *Record) plain(now time.Time) producer.Record {
 	at := r.Timestamp
 	if at.IsZero() {
 		at = now
 	}
-	hs := recordbatch.Headers{Bytes: s.heads}
-	start := len(s.heads)
-	for _, h := range r.Headers {
-		hs.Add(h.Key, h.Value)
+	return producer.Record{
+		Topic: r.Topic, Key: r.Key, Value: r.Value, Millis: at.UnixMilli(),
+		Headers: recordbatch.Headers{Plain: r.Headers}, //nolint:exhaustruct // none of the others
 	}
-	s.heads = hs.Bytes
-	hs.Bytes = hs.Bytes[start:]
-	return producer.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: hs, Millis: at.UnixMilli()}
 }
 
 // check refuses what Kafka would refuse.

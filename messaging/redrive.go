@@ -377,7 +377,7 @@ func (p *KafkaPublisher) publishEach(ctx context.Context, recs []Record) (failed
 	defer p.calls.Put(c)
 	now := time.Now()
 	for i := range recs {
-		c.add(recs[i].plain(&c.scratch, now), recs[i].eventID())
+		c.add(recs[i].plain(now), recs[i].eventID())
 	}
 	err = c.publish(ctx, p.engine)
 	failed = make(map[int]bool, len(c.failed))

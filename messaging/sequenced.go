@@ -91,8 +91,6 @@ func (p *KafkaPublisher) PublishSequenced(
 	if len(recs) == 0 || id.ProducerID < 0 || id.Epoch < 0 || firstSequence < 0 || partition < 0 {
 		return fail(0, fmt.Errorf("%w: a batch needs records, and an identity, sequence and partition that are not negative", ErrInvalidEvent))
 	}
-	c := p.call()
-	defer p.calls.Put(c)
 	size := 0
 	for i := range recs {
 		if recs[i].Timestamp.IsZero() {
@@ -101,7 +99,7 @@ func (p *KafkaPublisher) PublishSequenced(
 		if size += recs[i].Size(); size > MaxBatchBytes {
 			return fail(i, fmt.Errorf("%w: a batch of over %d bytes", ErrTooLarge, MaxBatchBytes))
 		}
-		s.Records[i] = recs[i].plain(&c.scratch, recs[i].Timestamp)
+		s.Records[i] = recs[i].plain(recs[i].Timestamp)
 	}
 	start := time.Now()
 	ctx, span := p.watch.beginBatch(ctx, topic, recs)

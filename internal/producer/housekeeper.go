@@ -200,7 +200,7 @@ func (p *Producer) distribute(t *topic, src *batch) {
 		if e.done == nil {
 			continue
 		}
-		pt := t.route(src.rb.Key(e.at), p.params.Partitioner)
+		pt := t.route(p.params.Partitioner(src.rb.Key(e.at)))
 		dst := last(pt.queue)
 		if dst == nil || dst.flush != src.flush || dst.rb.Len()+e.size > pt.mostBytes() {
 			dst = p.newBatchFor(src, pt.hint)

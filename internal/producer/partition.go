@@ -40,16 +40,15 @@ type partition struct {
 	err    error // why the last try failed; nil after a success
 }
 
-// route chooses a record's partition.
-func (t *topic) route(key []byte, by Partitioner) *partition {
-	i, ok := by(key, t.count)
-	if !ok {
-		if t.sticky >= t.count {
-			t.sticky = 0
-		}
-		i = t.sticky
+// route chooses a record's partition by its key's hash.
+func (t *topic) route(hash uint32, keyed bool) *partition {
+	if keyed {
+		return t.partitions[hash%uint32(t.count)]
 	}
-	return t.partitions[i]
+	if t.sticky >= t.count {
+		t.sticky = 0
+	}
+	return t.partitions[t.sticky]
 }
 
 // moveSticky lets the next records without a key go elsewhere, where there is a leader.

@@ -2,27 +2,21 @@ package producer
 
 import "hash/crc32"
 
-// Partitioner chooses among n > 0 partitions by a record's key. ok is false
-// for a record that may go anywhere.
-type Partitioner func(key []byte, n int32) (partition int32, ok bool)
+// Partitioner hashes a record's key, whose partition is the remainder by their number. ok is false for a record
+// that may go anywhere.
+type Partitioner func(key []byte) (hash uint32, ok bool)
 
 // CRC32 is librdkafka's "consistent_random", the default of the .NET and other
 // librdkafka clients. An empty key counts as none there.
-func CRC32(key []byte, n int32) (int32, bool) {
-	if len(key) == 0 {
-		return 0, false
-	}
-	return int32(crc32.ChecksumIEEE(key) % uint32(n)), true
+func CRC32(key []byte) (uint32, bool) {
+	return crc32.ChecksumIEEE(key), len(key) > 0
 }
 
 // Murmur2 is the Java client's partitioner for records with a key. An empty key counts.
 //
 // The source is murmur2 of org.apache.kafka.common.utils.Utils.
-func Murmur2(key []byte, n int32) (int32, bool) {
-	if key == nil {
-		return 0, false
-	}
-	return int32(murmur2(key)&0x7fffffff) % n, true
+func Murmur2(key []byte) (uint32, bool) {
+	return murmur2(key) & 0x7fffffff, key != nil
 }
 
 func murmur2(b []byte) uint32 {

@@ -104,6 +104,7 @@ func (p *Producer) Produce(ctx context.Context, rec *Record, start time.Time, do
 		done: done, n: n, size: rec.size(),
 		deadline: int64(start.Sub(p.born) + p.params.MessageTimeout),
 	}
+	hash, keyed := p.params.Partitioner(rec.Key)
 	p.mu.Lock()
 	defer p.unlock()
 	if err := ctx.Err(); err != nil {
@@ -137,7 +138,7 @@ func (p *Producer) Produce(ctx context.Context, rec *Record, start time.Time, do
 		p.needMetadata()
 		return Ticket{t, e.seq}, nil
 	}
-	pt := t.route(rec.Key, p.params.Partitioner)
+	pt := t.route(hash, keyed)
 	pt.queue = p.push(pt.queue, e, rec, pt.mostBytes(), pt.hint)
 	if pt.listed {
 		pt.sender.waiting += e.size

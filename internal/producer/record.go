@@ -39,7 +39,7 @@ type Record struct {
 }
 
 // size is the record's in a batch, give or take its varints.
-func (r *Record) size() int { return len(r.Key) + len(r.Value) + len(r.Headers.Bytes) + 16 }
+func (r *Record) size() int { return len(r.Key) + len(r.Value) + r.Headers.Size() + 16 }
 
 // Result says where an acknowledged record stands.
 type Result struct {

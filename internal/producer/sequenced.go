@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -197,11 +198,11 @@ func (p *Producer) initID(ctx context.Context) (*initproducerid.Response, error)
 func (p *Producer) PartitionFor(ctx context.Context, topic string, key []byte) (int32, error) {
 	var out int32
 	err := p.withLeaders(ctx, topic, func(leaders []int32) error {
-		i, ok := p.params.Partitioner(key, int32(len(leaders)))
+		hash, ok := p.params.Partitioner(key)
 		if !ok {
-			i = int32(time.Now().UnixNano() % int64(len(leaders)))
+			hash = rand.Uint32()
 		}
-		out = i
+		out = int32(hash % uint32(len(leaders)))
 		return nil
 	})
 	return out, err

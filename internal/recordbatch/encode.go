@@ -34,10 +34,20 @@ const (
 // NoProducer is the producer ID, epoch and sequence of a batch without idempotence.
 const NoProducer = -1
 
-// Headers are a record's headers as a batch holds them. The zero value is none.
+// Headers are a record's headers. The zero value is none.
 type Headers struct {
-	Count int
-	Bytes []byte
+	Count int               // of those in Bytes
+	Bytes []byte            // as a batch holds them
+	Plain []protocol.Header // behind those; a batch gets them without a copy between
+}
+
+// Size is how many bytes they take in a batch, their number aside.
+func (h *Headers) Size() int {
+	n := len(h.Bytes)
+	for i := range h.Plain {
+		n += varintLen(int64(len(h.Plain[i].Key))) + len(h.Plain[i].Key) + bytesLen(h.Plain[i].Value)
+	}
+	return n
 }
 
 // Add appends a header; a nil value is Kafka's null.
@@ -60,16 +70,16 @@ func (h *Headers) AddString(key, value string) {
 // List is the headers one by one, views all of them; nil when there are none.
 func (h *Headers) List() []protocol.Header {
 	if h.Count == 0 {
-		return nil
+		return h.Plain
 	}
-	out := make([]protocol.Header, 0, h.Count)
+	out := make([]protocol.Header, 0, h.Count+len(h.Plain))
 	for b := h.Bytes; len(out) < h.Count; {
 		var key, value []byte
 		key, b = takeBytes(b)
 		value, b = takeBytes(b)
 		out = append(out, protocol.Header{Key: string(key), Value: value})
 	}
-	return out
+	return append(out, h.Plain...)
 }
 
 // takeBytes reads what appendBytes has written.
@@ -117,8 +127,8 @@ func (b *Builder) Count() int { return int(b.count) }
 func (b *Builder) Append(ms int64, key, value []byte, headers Headers) {
 	b.begin(ms)
 	timeDelta, offsetDelta := ms-b.firstTime, int64(b.count)
-	size := 1 + varintLen(timeDelta) + varintLen(offsetDelta) + bytesLen(key) + bytesLen(value) +
-		varintLen(int64(headers.Count)) + len(headers.Bytes)
+	count := int64(headers.Count + len(headers.Plain))
+	size := 1 + varintLen(timeDelta) + varintLen(offsetDelta) + bytesLen(key) + bytesLen(value) + varintLen(count) + headers.Size()
 	b.grow(binary.MaxVarintLen64 + size)
 	buf := binary.AppendVarint(b.buf, int64(size))
 	buf = append(buf, 0) // attributes: none are defined
@@ -126,8 +136,13 @@ func (b *Builder) Append(ms int64, key, value []byte, headers Headers) {
 	buf = binary.AppendVarint(buf, offsetDelta)
 	buf = appendBytes(buf, key)
 	buf = appendBytes(buf, value)
-	buf = binary.AppendVarint(buf, int64(headers.Count))
+	buf = binary.AppendVarint(buf, count)
 	buf = append(buf, headers.Bytes...)
+	for i := range headers.Plain {
+		buf = binary.AppendVarint(buf, int64(len(headers.Plain[i].Key)))
+		buf = append(buf, headers.Plain[i].Key...)
+		buf = appendBytes(buf, headers.Plain[i].Value)
+	}
 	b.buf = buf
 	b.count++
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -139,4 +140,35 @@ func FuzzBuilder(f *testing.F) {
 			require.True(t, bytes.Equal(header, r.Headers[0].Value))
 		}
 	})
+}
+
+// Headers are the same to a batch whether they were encoded before or not.
+func TestPlainHeaders(t *testing.T) {
+	t.Parallel()
+	all := []protocol.Header{{Key: "a", Value: []byte("1")}, {Key: "", Value: []byte{}}, {Key: strings.Repeat("k", 200), Value: nil}, {Key: "a", Value: bytes.Repeat([]byte("v"), 9000)}}
+	var want []byte
+	for encoded := range len(all) + 1 {
+		h := Headers{Plain: all[encoded:]}
+		for _, one := range all[:encoded] {
+			h.Add(one.Key, one.Value)
+		}
+		require.Equal(t, all, h.List())
+		var b Builder
+		b.Append(1, []byte("k"), []byte("v"), h)
+		data, err := b.Finish(compress.None)
+		require.NoError(t, err)
+		if encoded == 0 {
+			want = bytes.Clone(data)
+			recs, _, err := Decode(stamped(bytes.Clone(data)), DecodeParams{})
+			require.NoError(t, err)
+			require.Equal(t, all, recs[0].Headers)
+			require.Equal(t, h.Size(), len(data)-headerBytes-len("\x00\x00\x00\x02k\x02v\x08")-3, "three bytes for the record's length")
+		}
+		require.True(t, bytes.Equal(want, data), "%d of them encoded", encoded)
+	}
+}
+
+func stamped(batch []byte) []byte {
+	Stamp(batch, NoProducer, NoProducer, NoProducer)
+	return batch
 }
