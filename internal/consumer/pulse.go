@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,34 +13,42 @@ import (
 // frozen does not go on with what it had fetched before.
 type pulse struct {
 	session time.Duration
+	born    time.Time
+	alive   atomic.Int64 // until so long after born; each call of a handler asks
 
 	mu   sync.Mutex
-	last time.Time
 	next chan struct{} // closed by the next confirmation
 }
 
 // newPulse begins with what was sent at a time and confirmed since.
 func newPulse(session time.Duration, sent time.Time) *pulse {
-	return &pulse{session: session, last: sent, next: make(chan struct{})}
+	p := &pulse{session: session, born: time.Now(), next: make(chan struct{})} //nolint:exhaustruct // felt sets the rest
+	p.felt(sent)
+	return p
 }
 
 // felt notes that what was sent at a time is confirmed, however late the answer was read.
 func (p *pulse) felt(sent time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.last = sent
+	p.alive.Store(int64(sent.Add(p.session).Sub(p.born)))
 	close(p.next)
 	p.next = make(chan struct{})
 }
 
+func (p *pulse) beats() bool { return int64(time.Since(p.born)) <= p.alive.Load() }
+
 // wait returns true while the membership may be relied on, waiting for it if need be until ctx ends.
 func (p *pulse) wait(ctx context.Context) bool {
 	for {
-		p.mu.Lock()
-		alive, next := time.Since(p.last) <= p.session, p.next
-		p.mu.Unlock()
-		if alive {
+		if p.beats() {
 			return ctx.Err() == nil
+		}
+		p.mu.Lock()
+		next := p.next
+		p.mu.Unlock()
+		if p.beats() { // it was confirmed just before
+			continue
 		}
 		select {
 		case <-next:

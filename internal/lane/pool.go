@@ -35,6 +35,7 @@ type Pool[T any] struct {
 	idle    []*worker
 	active  int // workers that are not idle
 	feeders []*Partition[T]
+	full    bool // a feeder waits for room that all partitions share
 	closed  bool
 	due     *time.Timer // of what is parked
 	dueAt   time.Time
@@ -111,6 +112,7 @@ func (p *Pool[T]) await(ctx context.Context, part *Partition[T], ready func() bo
 		}
 		part.waits = true
 		p.feeders = append(p.feeders, part)
+		p.full = p.full || p.s.Full()
 		p.mu.Unlock()
 		select {
 		case <-part.room:
@@ -333,7 +335,8 @@ func (p *Pool[T]) admit(part *Partition[T]) {
 	if part.waits && (part.closed || p.s.roomFor(part, 3, 4)) {
 		p.tell(part)
 	}
-	if p.s.bytes < p.p.Limits.TotalBytes/4*3 {
+	if p.full && p.s.bytes < p.p.Limits.TotalBytes/4*3 {
+		p.full = false
 		for _, f := range p.feeders {
 			if f != part && p.s.roomFor(f, 3, 4) {
 				p.tell(f)

@@ -120,6 +120,9 @@ func (s *Scheduler[T]) roomFor(p *Partition[T], part, of int) bool {
 		p.mark.count < l.Ahead/of*part && p.ready.n < l.Ready/of*part && s.bytes < l.TotalBytes/of*part
 }
 
+// Full reports whether the partitions together have reached their limit.
+func (s *Scheduler[T]) Full() bool { return s.bytes >= s.limits.TotalBytes }
+
 // Add takes tasks in the order of their offsets, which lie above all before,
 // and belong to the scheduler from then on. Nothing is to come below next.
 func (s *Scheduler[T]) Add(p *Partition[T], tasks []Task[T], next int64) {
