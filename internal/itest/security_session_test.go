@@ -48,7 +48,7 @@ func TestSessions(t *testing.T) {
 		for end := time.Now().Add(d); time.Now().Before(end); n++ {
 			begin := time.Now()
 			p.PublishAsync(context.WithoutCancel(t.Context()), &keyed{Key: "k", N: n}, func(_ messaging.Receipt, err error) {
-				assert.NoError(t, err)
+				assert.NoError(t, err) //nolint:testifylint // on another goroutine
 				mu.Lock()
 				defer mu.Unlock()
 				slowest = max(slowest, time.Since(begin))

@@ -26,6 +26,7 @@ type driver struct {
 	enough  chan struct{} // closed when no more events are to come
 	exit    chan error
 	ended   atomic.Bool // by itself, or killed
+	silent  atomic.Bool // no events for now
 	log     string      // where its stderr goes
 	peak    string      // of its resident memory
 }
@@ -89,6 +90,9 @@ func (d *driver) feed(book *ledger, rate int) {
 		want := int(time.Since(begin).Seconds() * float64(rate))
 		n := min(want-fed, rate/10+1)
 		fed = want
+		if d.silent.Load() {
+			continue
+		}
 		var orders bytes.Buffer
 		for range n {
 			orders.WriteString(book.order())

@@ -65,6 +65,7 @@ func planOf(s settings) (plan, error) {
 		{"publisher stopped, long", 22, true, false, func(ctx context.Context, s *stage) error {
 			return s.repeat(ctx, func() error { return s.freeze(ctx, s.deadline+s.between(time.Second, 3*time.Second)) })
 		}},
+		{"producer forgotten", 15, false, false, forget},
 		{"all at once", 40, true, true, allAtOnce},
 	}
 	if s.nodes > 1 {

@@ -2,8 +2,8 @@
 // doubled and reordered.
 //
 // The publisher is verifydriver, a process of its own; its brokers are reached through a proxy that loses replies, cuts
-// requests and connections, delivers requests late, and holds everything back. The brokers are killed and restarted, and
-// the publisher is stopped for a while. What the publisher was told is held against what kafka-go's Reader, which
+// requests and connections, delivers requests late, and holds everything back. The brokers are killed and restarted, and made to
+// forget the publisher; the publisher is stopped for a while. What the publisher was told is held against what kafka-go's Reader, which
 // shares no code with our engine but the codec of requests, then finds in the topic, without the proxy:
 //
 //   - every acknowledged event stands there once, and in the order of its key;
