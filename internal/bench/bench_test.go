@@ -74,7 +74,7 @@ func TestVerifyFindsWhatIsMissing(t *testing.T) {
 	w := &kafka.Writer{Addr: kafka.TCP(broker.Addr()), Topic: topic, RequiredAcks: kafka.RequireAll, BatchSize: 1, Balancer: &kafka.RoundRobin{}}
 	require.NoError(t, w.WriteMessages(t.Context(), kafka.Message{Value: []byte("{}")}))
 	require.NoError(t, w.Close())
-	assert.ErrorContains(t, c.verify(t.Context(), topic, 551), "envelope is not filled")
+	require.ErrorContains(t, c.verify(t.Context(), topic, 551), "envelope is not filled")
 	require.NoError(t, c.remove(t.Context(), topic))
 }
 

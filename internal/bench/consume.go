@@ -20,7 +20,7 @@ import (
 // consume fills the topic, and then measures a client that empties it: its CPU from its start to its last commit, and how long
 // it took from the first event to the last.
 func consume(ctx context.Context, o offer, s scenario, brokers []string, topic string, n int) (result, error) {
-	p, err := openOurs(brokers, topic, true)
+	p, err := openOurs(brokers, topic, true) //nolint:contextcheck // its goroutines end by close
 	if err != nil {
 		return result{}, err
 	}
@@ -59,7 +59,7 @@ func handleValue(s scenario, value []byte) error {
 		var e ItemCreated
 		return json.Unmarshal(value, &e)
 	case waits5ms:
-		time.Sleep(wait)
+		time.Sleep(wait) //nolint:forbidigo // the work that is compared
 	}
 	return nil
 }
