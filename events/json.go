@@ -65,6 +65,7 @@ func AppendEncode(dst []byte, e IntegrationEvent) ([]byte, error) {
 //
 // A field that the body lacks stays as it is in e, also in the envelope: that an
 // eventId is there is for the caller to ask. After an error e may be half filled.
+// Nothing of data is kept; short texts of an event may share memory, 512 bytes at most.
 func Decode(data []byte, e IntegrationEvent) error {
 	if err := decode(data, e); err != nil {
 		return fmt.Errorf("events: decode %T: %w", e, err)
