@@ -204,6 +204,7 @@ func (p *KafkaPublisher) Close() error {
 	left, err := p.engine.Close(ctx)
 	if err == nil {
 		p.unwatch()
+		p.cancels.close()
 	}
 	switch {
 	case err != nil:

@@ -48,7 +48,8 @@ func (a *asyncEvent) Settled(_ int, res producer.Result, err error) {
 }
 
 // cancels takes events back when their contexts end. Those of one context share a context.AfterFunc, which costs more than
-// all else about an event; it lasts as long as its context, or until there are too many.
+// all else about an event; it lasts as long as its context or the publisher, or until
+// there are too many.
 type cancels struct {
 	engine *producer.Producer
 
@@ -86,12 +87,7 @@ func (c *cancels) join(ctx context.Context) *cancelGroup {
 // watch makes a group.
 func (c *cancels) watch(ctx context.Context, key <-chan struct{}) *cancelGroup {
 	if len(c.groups) >= c.most {
-		for key, g := range c.groups {
-			if g.joined == g.left.Load() {
-				g.stop()
-				delete(c.groups, key)
-			}
-		}
+		c.drop()
 		c.most = max(leastGroups, 2*len(c.groups))
 	}
 	if c.groups == nil {
@@ -101,6 +97,23 @@ func (c *cancels) watch(ctx context.Context, key <-chan struct{}) *cancelGroup {
 	g.stop = context.AfterFunc(ctx, func() { c.end(key, g, ctx.Err()) })
 	c.groups[key] = g
 	return g
+}
+
+// drop ends the watch of contexts that have no event under way.
+func (c *cancels) drop() {
+	for key, g := range c.groups {
+		if g.joined == g.left.Load() {
+			g.stop()
+			delete(c.groups, key)
+		}
+	}
+}
+
+// close lets go of contexts, which may outlive the publisher, once all events are settled.
+func (c *cancels) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.drop()
 }
 
 // end cancels what is under way of a context that has ended.

@@ -29,5 +29,10 @@ func TestContextsThatDoNotEnd(t *testing.T) {
 	for key, g := range open {
 		require.Same(t, g, c.groups[key])
 	}
+	for _, g := range open {
+		g.left.Add(1)
+	}
+	c.close()
+	assert.Empty(t, c.groups)
 	assert.Nil(t, c.join(context.WithoutCancel(t.Context())))
 }
