@@ -2,7 +2,6 @@ package events
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"math"
 	"reflect"
@@ -18,7 +17,7 @@ func (p *plan) append(dst []byte, v reflect.Value) (_ []byte, err error) {
 		g := &p.groups[i]
 		gv := g.of(v)
 		if g.base {
-			if dst, err = appendBase(dst, addr[Base](gv)); err != nil {
+			if dst, err = p.appendBase(dst, addr[Base](gv)); err != nil {
 				return dst, err
 			}
 			continue
@@ -43,18 +42,14 @@ func (p *plan) append(dst []byte, v reflect.Value) (_ []byte, err error) {
 }
 
 // appendBase is what each event begins with, and so without reflection.
-func appendBase(dst []byte, b *Base) (_ []byte, err error) {
+func (p *plan) appendBase(dst []byte, b *Base) (_ []byte, err error) {
 	dst = appendIdentity(append(dst, `,"eventId":`...), b.EventID[:])
 	if dst, err = appendInstant(append(dst, `,"timestamp":`...), &b.Timestamp); err != nil {
 		return dst, err
 	}
-	if dst, err = appendText(append(dst, `,"eventType":`...), b.EventType); err != nil {
-		return dst, err
-	}
-	if dst, err = appendText(append(dst, `,"eventVersion":`...), b.EventVersion); err != nil {
-		return dst, err
-	}
-	if dst, err = appendText(append(dst, `,"sourceService":`...), b.SourceService); err != nil {
+	if p.usual != "" && b.EventType == p.hints[1] && b.EventVersion == p.hints[2] && b.SourceService == p.hints[3] {
+		dst = append(dst, p.usual...)
+	} else if dst, err = appendKind(dst, b.EventType, b.EventVersion, b.SourceService); err != nil {
 		return dst, err
 	}
 	if b.CorrelationID != "" {
@@ -66,6 +61,17 @@ func appendBase(dst []byte, b *Base) (_ []byte, err error) {
 		return appendText(append(dst, `,"causationId":`...), b.CausationID)
 	}
 	return dst, nil
+}
+
+// appendKind appends what all events of a type mostly have in common.
+func appendKind(dst []byte, eventType, version, service string) (_ []byte, err error) {
+	if dst, err = appendText(append(dst, `,"eventType":`...), eventType); err != nil {
+		return dst, err
+	}
+	if dst, err = appendText(append(dst, `,"eventVersion":`...), version); err != nil {
+		return dst, err
+	}
+	return appendText(append(dst, `,"sourceService":`...), service)
 }
 
 func (f *field) omitted(v reflect.Value) bool {
@@ -198,13 +204,15 @@ func plainASCII(b []byte) int {
 // digit is the last one of n.
 func digit(n int) byte { return byte('0' + n%10) }
 
+// identityAt is where the bytes of a UUID stand in its text.
+var identityAt = [16]int{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34} //nolint:gochecknoglobals // a table
+
 func appendIdentity(dst, id []byte) []byte {
+	const digits = "0123456789abcdef"
 	b := [38]byte{0: '"', 9: '-', 14: '-', 19: '-', 24: '-', 37: '"'}
-	hex.Encode(b[1:], id[:4])
-	hex.Encode(b[10:], id[4:6])
-	hex.Encode(b[15:], id[6:8])
-	hex.Encode(b[20:], id[8:10])
-	hex.Encode(b[25:], id[10:16])
+	for i, at := range identityAt {
+		b[1+at], b[2+at] = digits[id[i]>>4], digits[id[i]&0xf]
+	}
 	return append(dst, b[:]...)
 }
 

@@ -23,6 +23,7 @@ type plan struct {
 	fields []field
 	byName map[string]int // a field's index by its folded name
 	hints  [4]string      // what the event's type says of eventType, eventVersion and sourceService; the first is empty
+	usual  string         // those three in the JSON, if they are as the type says; empty where that is not known
 }
 
 // group is a struct whose fields stand flat in the event: the event itself, or one that it embeds.
@@ -109,6 +110,9 @@ func newPlan(t reflect.Type, e IntegrationEvent) *plan {
 	}
 	if topic, version, err := constants(e); err == nil {
 		p.hints = [4]string{"", topic.Event, version, topic.Service}
+		if usual, err := appendKind(nil, topic.Event, version, topic.Service); err == nil {
+			p.usual = string(usual)
+		}
 	}
 	return p
 }

@@ -125,7 +125,7 @@ func parseIdentity(text []byte) (id uuid.UUID, ok bool) {
 		return id, err == nil
 	}
 	var bad byte
-	for i, at := range [len(id)]int{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34} {
+	for i, at := range identityAt {
 		high, low := hexValues[text[at]], hexValues[text[at+1]]
 		bad |= high | low
 		id[i] = high<<4 | low

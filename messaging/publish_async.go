@@ -24,11 +24,17 @@ type asyncEvent struct {
 }
 
 func (p *KafkaPublisher) asyncEvent() *asyncEvent {
-	a, _ := p.asyncs.Get().(*asyncEvent)
-	if a == nil {
-		a = &asyncEvent{by: p} //nolint:exhaustruct // filled in for each event
+	if a, ok := p.asyncs.Get().(*asyncEvent); ok {
+		return a
 	}
-	return a
+	fresh := make([]asyncEvent, 16) // when there is none, more will be needed
+	for i := range fresh {
+		fresh[i].by = p
+		if i > 0 {
+			p.asyncs.Put(&fresh[i])
+		}
+	}
+	return &fresh[0]
 }
 
 // Settled is for the engine.
