@@ -27,7 +27,7 @@ type target struct {
 // together. The batches are not copied.
 func produceBody(acks int16, timeoutMS int32, ts []target) net.Buffers {
 	be := binary.BigEndian
-	var out net.Buffers
+	out := make(net.Buffers, 0, 2*len(ts))
 	b := make([]byte, 0, 64*len(ts)+16)
 	b = be.AppendUint16(b, 0xffff) // no transactional ID
 	b = be.AppendUint16(b, uint16(acks))
